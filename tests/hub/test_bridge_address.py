@@ -24,7 +24,11 @@ def test_is_not_a_ports(overlay):
     topology = overlay.topology
     bridge, *ports = overlay.hub.node.links(topology.bridge, *topology.ports("hub"))
 
-    assert bridge.mac not in {port.mac for port in ports}
+    macs = sorted({port.mac for port in ports})
+    assert bridge.mac not in macs, (
+        f"hub {topology.bridge} has the MAC of a port, {bridge.mac}; expected one that no port has "
+        f"(ports: {', '.join(macs)})"
+    )
 
 
 @pytest.mark.disruptive
@@ -38,7 +42,10 @@ def test_stays_when_a_port_gets_a_lower_one(mutable_lab):
         mutable_lab["spoke1"].udp.send(to=mutable_lab.hub.address())
         now = bridge_mac(mutable_lab)
 
-    assert now == before
+    assert now == before, (
+        f"hub {mutable_lab.topology.bridge}: its MAC changed to {now} when a port got a lower MAC; "
+        f"expected {before}, unchanged"
+    )
     heard.exactly_once(at=["hub"])
 
 

@@ -82,7 +82,9 @@ class TestDetachedPort:
 @pytest.mark.requirement("HUB-06")
 def test_no_port_is_isolated(overlay):
     """Each of the hub's tunnels is a port of the bridge, and none is isolated."""
-    assert [name for name, port in port_flags(overlay).items() if port.flags.get("isolated")] == []
+    isolated = [name for name, port in port_flags(overlay).items() if port.flags.get("isolated")]
+
+    assert isolated == [], f"hub: isolated ports of {overlay.topology.bridge}: {', '.join(isolated)}; expected none"
 
 
 @pytest.mark.requirement("HUB-06")

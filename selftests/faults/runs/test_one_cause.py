@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.failures.claims import EXPECTED
 from lab.faults import catalogue
 from lab.probes.deadlines import BROKEN, SHORT
 from lab.probes.fences import GRACE
@@ -37,8 +38,8 @@ FAULTS = {
     "spoke1: ip route del 10.0.0.0/24": ("underlay-detour", "spoke1", "ens3", "ip route replace 10.0.0.0/24 dev ens3"),
     "spoke1: ip link set ens3 down": ("nic-down", "spoke1", "ens3", "ip link set ens3 up"),
 }
-BARE = re.compile(r"assert |\w+(Error|Iteration)\b|(\w+: )?found |[\[({'\"]|\w+ is (not )?among |\w+ is unreachable")
-"""Values, or the kind of an exception: neither host nor place nor what the test claims."""
+BARE = re.compile(r"assert |\w+(Error|Iteration)\b|(\w+: )?found |[\[({'\"]|\w+ is unreachable")
+"""Values, or the kind of an exception: neither host nor place nor what the test requires."""
 LOSS = re.compile(
     r"^\w+ (did not receive \w+'s .*: (lost|not sent)|did not answer \w+'s ping|cannot (send|connect) to) ?"
 )
@@ -114,11 +115,17 @@ def test_is_printed_with_its_first_failure(broken):
 
 
 def test_is_named_by_each_failure(broken):
-    """The first line of each failure names the cause, and the receiver and packet, or the test's claim."""
+    """Each failure begins with receiver and packet, or with what was expected and found, and names the cause there."""
     (code, *_), ran = broken
 
-    assert [reason for reason in ran.failed.values() if code not in reason.splitlines()[0]] == []
+    assert [reason for reason in ran.failed.values() if f"({code})" not in finding_line(reason)] == []
     assert [reason for reason in ran.failed.values() if BARE.match(reason)] == []
+
+
+def finding_line(reason: str) -> str:
+    """The first line of a failure that is not the requirement."""
+    first, *more = reason.splitlines()
+    return more[0] if first.startswith(EXPECTED) else first
 
 
 def test_causes_a_loss_whose_message_names_receiver_and_packet(broken):
@@ -127,6 +134,15 @@ def test_causes_a_loss_whose_message_names_receiver_and_packet(broken):
     losses = [reason for reason in ran.failed.values() if LOSS.match(reason)]
 
     assert len(losses) > len(ran.failed) / 2, "\n".join(reason.splitlines()[0] for reason in ran.failed.values())
+
+
+def test_a_fixture_that_finds_the_overlay_broken_fails_its_test(worker, tmp_path):
+    """A test whose fixture needs a missing device fails with the cause, and is not counted as one that did not run."""
+    ran = run(worker, tmp_path, "--inject=tunnel-missing", "tests/broadcast/test_named.py")
+
+    assert list(ran.failed.values()) == [f"spoke2 has no device {PORT} (tunnel-missing)"]
+    assert [one["code"] for one in ran.findings] == ["tunnel-missing"]
+    assert "def links" not in ran.printed
 
 
 def test_a_missing_bridge_is_one_cause(worker, tmp_path):

@@ -4,44 +4,55 @@ from types import SimpleNamespace
 
 import pytest
 
-from fixtures.failures import claims, comparisons
+from fixtures.failures import claims, values
 
 
 @pytest.mark.parametrize(
-    ("left", "right", "first"),
+    ("left", "right", "lines"),
     [
-        ({"hub vxlan1": 8950}, {}, "hub vxlan1: found 8950; expected nothing"),
-        ({False: 8810, True: 8910}, {False: 8910, True: 8910}, "False: found 8810; expected 8910"),
-        (["hub ens3 has MTU 8900"], [], "found hub ens3 has MTU 8900; expected nothing"),
-        ([1, 2], [2, 3], "found 1; expected 3"),
+        ({"hub vxlan1": 8950}, {}, ["hub vxlan1: found 8950; expected nothing"]),
+        ({False: 8810, True: 8910}, {False: 8910, True: 8910}, ["false: found 8810; expected 8910"]),
+        (["hub ens3 has MTU 8900"], [], ["found hub ens3 has MTU 8900; expected nothing"]),
+        (["vxlan1", "vxlan2"], [], ["found vxlan1, vxlan2; expected nothing"]),
+        ([("hub", "vxlan1"), ("hub", "vxlan2")], [], ["found (hub, vxlan1), (hub, vxlan2); expected nothing"]),
+        ([1, 2], [2, 3], ["found 1; expected 3"]),
+        ({1, 2}, {2}, ["unexpected: 1"]),
+        ({2}, {1, 2}, ["missing: 1"]),
+        (("vxlan1", None), ("vxlan1", "bridge0"), ["found nothing; expected bridge0"]),
+        ({"a": 125.0, "b": 2.0}, pytest.approx({"a": 125, "b": 1}, abs=0.01), ["b: found 2; expected 1"]),
+        (list(range(9)), [], ["found 0, 1, 2, 3, 4, 5 and 3 more; expected nothing"]),
+        (["a word " * 99], [], [f"found {'a word ' * 28}a ...; expected nothing"]),
     ],
     ids=str,
 )
-def test_states_that_are_not_by_host_become_a_sentence(left, right, first):
-    """Equal entries are omitted."""
-    assert comparisons._of_states(left, right)[0] == first
+def test_what_differs_becomes_a_sentence(left, right, lines):
+    """Equal entries are omitted, and no line has the syntax of Python."""
+    assert values.differences(left, right) == lines
+
+
+EXPECTED = "expected: Its MAC is at its port\n"
 
 
 @pytest.mark.parametrize(
-    ("message", "first"),
+    ("message", "lines"),
     [
-        ("assert found nothing; expected vxlan1", "Its MAC is at its port: found nothing; expected vxlan1"),
-        ("AssertionError: assert []\n +  where [] = seen()", "Its MAC is at its port: found nothing"),
-        ("assert not {7}", "Its MAC is at its port: found {7}; expected nothing"),
-        (
-            "assert False\n +  where False = all(<generator>)",
-            "Its MAC is at its port: found False; expected it to be true",
-        ),
-        ("assert nothing is not among ('stale',)", "Its MAC is at its port: nothing is not among ('stale',)"),
-        ("KeyError: 'hub'", "Its MAC is at its port: KeyError: 'hub'"),
-        ("OSError: [Errno 101] Network is unreachable", "Its MAC is at its port: Network is unreachable"),
-        ("assert spoke1: found nothing; expected 1", "Its MAC is at its port: spoke1: found nothing; expected 1"),
+        ("assert found nothing; expected vxlan1", f"{EXPECTED}found nothing; expected vxlan1"),
+        ("AssertionError: assert []", f"{EXPECTED}found nothing"),
+        ("assert not {7}", f"{EXPECTED}found {{7}}; expected nothing"),
+        ("assert False", f"{EXPECTED}found false; expected true"),
+        ("assert found stale; expected none of stale", f"{EXPECTED}found stale; expected none of stale"),
+        ("KeyError: 'hub'", f"{EXPECTED}KeyError: 'hub'"),
+        ("OSError: [Errno 101] Network is unreachable", f"{EXPECTED}Network is unreachable"),
+        ("assert spoke1: found nothing; expected 1", f"{EXPECTED}spoke1: found nothing; expected 1"),
+        ("assert hub vxlan1: found 1; expected 2", f"{EXPECTED}hub vxlan1: found 1; expected 2"),
+        ("AssertionError: one port\nassert found 1; expected 2", f"{EXPECTED}one port"),
+        ("AssertionError: hub br0: MTU 1; expected 2\nassert found 1; expected 2", "hub br0: MTU 1; expected 2"),
         ("assert spoke1 did not receive hub's broadcast: lost", "spoke1 did not receive hub's broadcast: lost"),
         ("OSError: [Errno 19] hub: device x: No such device", "hub: device x: No such device"),
     ],
 )
-def test_a_failure_begins_with_a_host_or_with_the_claim(message, first):
-    """A comparison without a host follows the test's claim; no message begins with a bare comparison."""
+def test_a_failure_begins_with_a_host_or_with_the_requirement(message, lines):
+    """The requirement has a line of its own, marked as expected: no sentence states it as a fact."""
     stash = pytest.Stash()
     stash[claims.LABS] = [SimpleNamespace(plans={"hub": None, "spoke1": None}, ended=[])]
 
@@ -50,9 +61,17 @@ def test_a_failure_begins_with_a_host_or_with_the_claim(message, first):
 
     item = SimpleNamespace(config=SimpleNamespace(stash=stash), function=claiming, name="test")
 
-    assert claims.first_line_first(item, AssertionError(), message).splitlines()[0] == first
+    assert claims.first_line_first(item, AssertionError(), message) == lines
+
+
+def test_the_causes_follow_what_was_found():
+    """They are no part of the requirement."""
+    assert claims.with_causes(f"{EXPECTED}found 1; expected 2\n  more", "loop") == (
+        f"{EXPECTED}found 1; expected 2 (loop)\n  more"
+    )
+    assert claims.with_causes("hub did not answer", "loop") == "hub did not answer (loop)"
 
 
 def test_equal_members_in_another_order_are_left_to_pytest():
     """A sentence that would name no difference is none."""
-    assert comparisons._of_states([1, 2], [2, 1]) is None
+    assert values.differences([1, 2], [2, 1]) is None
