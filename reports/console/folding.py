@@ -29,6 +29,7 @@ class Folding:
         self._list = not wordy and "reportchars" not in given
         self._whole: dict[str, list[Any]] = {}
         self._shown: dict[str, list[Any]] = {}
+        self._hidden = 0
         self.repeated: dict[str, int] = {}
         """How many failures have the same text as the one shown, by the node id of that."""
 
@@ -38,6 +39,8 @@ class Folding:
         stats = terminalreporter.stats
         self._whole = {name: stats[name] for name in FOLDED if name in stats}
         self._shown = self._folded() if self._sections or self._list else self._whole
+        if self._sections and self._hidden:
+            terminalreporter.write_line(f"{self._hidden} failures with a known cause are not shown; -v shows each")
         stats.update(self._shown if self._sections else self._whole)
         try:
             return (yield)
@@ -51,6 +54,7 @@ class Folding:
     def _folded(self) -> dict[str, list[Any]]:
         explained = {id(report) for report in self._whole.get("failed", ()) if is_explained(report)}
         hidden = explained if len(explained) > FEW else set()
+        self._hidden = len(hidden)
         first: dict[tuple[str, str], str] = {}
         shown: dict[str, list[Any]] = {}
         for name, reports in self._whole.items():

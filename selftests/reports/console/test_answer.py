@@ -104,6 +104,7 @@ def test_a_failing_run_is_short(suite):
     progress = max(number for number, line in enumerate(run.lines) if line.endswith("[100%]"))
     assert len(run.lines[progress + 1 :]) <= 40, run.text
     assert "missed datagram" not in run.text
+    assert f"{MANY} failures with a known cause are not shown; -v shows each" in run.lines
     assert f"{MANY} failed" in run.text, "pytest counts them as failed"
     assert run.last == f"{VERDICT})"
 
