@@ -33,6 +33,17 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         Case("spoke2", {"spoke2": "iptables -t mangle -A OUTPUT -o {device} -d 224.0.0.0/4 -j TTL --ttl-set 0"}),
         {"firewall-drops"},
     ),
+    "a detached port of a hub whose firewall accepts the bridge": (
+        Case(
+            "hub",
+            {
+                "hub": "iptables -A INPUT -i lo -j ACCEPT && iptables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED "
+                "-j ACCEPT && iptables -A INPUT -p icmp -j ACCEPT && iptables -A INPUT -i ens3 -j ACCEPT && "
+                "iptables -A INPUT -i bridge0 -j ACCEPT && iptables -A INPUT -j REJECT && ip link set vxlan2 nomaster"
+            },
+        ),
+        {"port-not-bridged"},
+    ),
     "a filter that drops at random": (
         Case(
             "spoke2",

@@ -21,7 +21,7 @@ CARRIED = ("decapsulation", "encapsulation")
 OUTER = frozenset({*CARRIED, "control"})
 INCOMING = frozenset({"INGRESS", "PREROUTING", "INPUT"})
 OUTGOING = frozenset({"OUTPUT", "POSTROUTING", "EGRESS"})
-FORWARDED = frozenset({"FORWARD"}) | INCOMING | OUTGOING - {"INPUT", "OUTPUT"}
+FORWARDED = (frozenset({"FORWARD"}) | INCOMING | OUTGOING) - {"INPUT", "OUTPUT"}
 """A bridge's packets pass some hooks of IP, too (br_netfilter)."""
 KINDS = {"multicast": "multicast", "group": "multicast", "unicast": "unicast"}
 STAGES: Sequence[tuple[str, ...]] = (
@@ -37,8 +37,7 @@ Passing = tuple[str, frozenset[str], PacketPattern]
 def taken(host: HostScene, rule: FirewallRule, packets: Sequence[Passing]) -> set[str]:
     """The stages of the packets that a rule may have taken: by its hooks, its match, and the rules before it."""
     at = hooks(host, rule) if packets else set()
-    # a rule that counts is known to have met packets
-    met = None if rule.hits is not None or rule.sets("address") else Firewall(host.firewall, (rule.family,))
+    met = None if rule.sets("address") else Firewall(host.firewall, (rule.family,))
     under = host.plan.holder == "bridge" and rule.family in ("bridge", "netdev")
     found = set()
     for stage, passed, packet in packets:
