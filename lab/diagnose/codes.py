@@ -18,6 +18,8 @@ from lab.firewall.matches import PacketPattern
 from lab.model import Finding
 from lab.probes.capture.paths import Stage
 
+OF_OTHER_FINDINGS = "PRE-14"
+"""The requirement that a finding breaks whose code has none of its own."""
 FILE = Path(__file__).with_name("codes.json")
 Mark = Literal[
     "nothing",  # it loses no datagram, or none of those that a trial sends
@@ -104,6 +106,8 @@ class Code:
     settings: tuple[Setting, ...] = ()
     """The settings with which a host has this finding."""
     dropped: Dropped | None = None
+    requirements: tuple[str, ...] = ()
+    """The requirements that it breaks by itself, whatever is delivered; empty: `OF_OTHER_FINDINGS`."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,12 @@ def declared(
     fix = texts.run.format(**given) if fix is None else fix
     means = texts.means.removeprefix("in a lab: ")  # where a code applies is for the tables
     return Finding(code, node, interface, f"{node} {interface}".rstrip() + f": {means}", evidence, fix)
+
+
+def broken_by(finding: Finding) -> tuple[str, ...]:
+    """The requirements that a finding breaks, whatever a test sees."""
+    own = CODES[finding.code].requirements if finding.code in CODES else ()
+    return own or (OF_OTHER_FINDINGS,)
 
 
 def has(finding: Finding, mark: Mark) -> bool:

@@ -28,16 +28,16 @@ loopback-filtered: one spoke's firewall drops packets that the spoke sends to it
     red: ICMP-01; green: BCAST-01; finding: firewall-drops at spoke lo; tunnels: gretap
 masqueraded: one spoke replaces every source address by its overlay address, as a NAT to the internet does
     spoke: {iptables} -t nat -A POSTROUTING -o {device} -j MASQUERADE
-    red: PRE-09; green: BCAST-01; finding: nat-rewrites at spoke {device}; tunnels: gretap
+    red: PRE-14; green: BCAST-01; finding: nat-rewrites at spoke {device}; tunnels: gretap
 outer-ttl-rewritten: one spoke's firewall changes the TTL of its tunnel packets
     spoke: {iptables} -t mangle -A POSTROUTING -p gre -j TTL --ttl-set 5
-    red: TTL-05 PRE-09; green: BCAST-01; finding: ttl-rewritten at spoke {nic}; tunnels: gretap
+    red: TTL-05 PRE-14; green: BCAST-01; finding: ttl-rewritten at spoke {nic}; tunnels: gretap
 outer-tos-rewritten: one spoke's firewall marks its tunnel packets
     spoke: {iptables} -t mangle -A POSTROUTING -p gre -j TOS --set-tos 0x10
-    red: PRE-09; green: BCAST-01; finding: tos-rewritten at spoke {nic}; tunnels: gretap
+    red: PRE-14; green: BCAST-01; finding: tos-rewritten at spoke {nic}; tunnels: gretap
 control-filtered: one spoke drops plain UDP from the underlay, which the tests need for comparison
     spoke: {iptables} -A INPUT -i {nic} -p udp -j DROP
-    red: PRE-09; green: BCAST-01; finding: control-dropped at spoke {nic}; tunnels: gretap
+    red: PRE-14; green: BCAST-01; finding: control-dropped at spoke {nic}; tunnels: gretap
 bridge-filters-port: the hub's bridge filter drops what leaves by one port
     hub: ebtables -A FORWARD -o {port} -j DROP
     red: HUB-02 BCAST-01; finding: bridged-dropped at hub {device}; tunnels: gretap

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from fixtures.failures.claims import EXPECTED
+from lab.diagnose.codes import CODES, OF_OTHER_FINDINGS
 from lab.faults import catalogue
 from lab.probes.deadlines import BROKEN, SHORT
 from lab.probes.fences import GRACE
+from lab.requirements import CATALOGUE
 from selftests.faults.matrix import inner
 from selftests.faults.matrix.pool import Worker
 from selftests.faults.runs import waits
@@ -143,6 +145,38 @@ def test_a_fixture_that_finds_the_overlay_broken_fails_its_test(worker, tmp_path
     assert list(ran.failed.values()) == [f"spoke2 has no device {PORT} (tunnel-missing)"]
     assert [one["code"] for one in ran.findings] == ["tunnel-missing"]
     assert "def links" not in ran.printed
+
+
+CONFIGURATION = "tests/prerequisites/test_configuration.py"
+BREAKING = {
+    "default-by-overlay": "PRE-14",
+    "port-detached": "HUB-02",
+    "wrong-remote": "PRE-08",
+    "prefix-16": "PRE-09",
+    "spoke1: ip link del {tunnel}1": "PRE-08",
+}
+"""The requirement that a fault breaks by the configuration that is read back."""
+
+
+@pytest.mark.parametrize("fault", BREAKING)
+def test_a_finding_breaks_the_requirements_of_its_code_alone(worker, tmp_path, fault):
+    """Of the configuration, a finding fails the test of the requirement that it concerns; the message has its place."""
+    ran = run(worker, tmp_path, f"--inject={fault.format(tunnel=TUNNEL)}", CONFIGURATION)
+
+    (finding,) = ran.findings
+    assert finding["requirements"] == [BREAKING[fault]]
+    (reason,) = ran.failed.values()
+    place = f"{finding['node']} {finding['interface']}"
+    assert finding_line(reason) == f"found {finding['code']} ({place}); expected no finding"
+
+
+def test_every_requirement_of_a_code_is_asserted():
+    """A finding whose requirement no test of the configuration asserts would fail nothing."""
+    (asserted,) = re.findall(r"^REQUIREMENTS = \((.*)\)$", Path(CONFIGURATION).read_text(encoding="utf-8"), re.M)
+
+    named = {OF_OTHER_FINDINGS, *(one for code in CODES.values() for one in code.requirements)}
+
+    assert set(re.findall(r"[A-Z]+-\d+", asserted)) == named <= set(CATALOGUE)
 
 
 def test_a_missing_bridge_is_one_cause(worker, tmp_path):
