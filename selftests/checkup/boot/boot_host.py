@@ -19,9 +19,14 @@ from lab.agent.boot import files
 NIC, MAC = "ens3", "02:00:17:00:00:19"
 NOBODY = 65534
 MADE = f"""
-exec 3</etc/ld.so.cache
-for folder in /etc /usr/local/sbin /var/spool /var/lib /run; do mount -t tmpfs -o mode=755 own $folder; done
+exec 3</etc/ld.so.cache 4</usr/local/lib
+for folder in /etc /usr/local/sbin /usr/local/lib /var/spool /var/lib /run /opt; do
+    mount -t tmpfs -o mode=755 own $folder
+done
 cat <&3 >/etc/ld.so.cache
+for own in /proc/self/fd/4/*/; do
+    mkdir "/usr/local/lib/$(basename "$own")" && mount --bind "$own" "/usr/local/lib/$(basename "$own")"
+done
 mount -t sysfs -o ro sysfs /sys
 ip link add {NIC} address {MAC} type veth peer name far
 """

@@ -37,9 +37,16 @@ def named(states: Sequence[Mapping[str, Any]], words: Sequence[str]) -> list[lis
     """What the agent finds on a host in each state."""
     asked = json.dumps({"words": words, "states": states})
     command = [sys.executable, "-m", boot_host.__name__]
+    before = own_files()
     done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+    assert own_files() == before
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def own_files() -> set[Path]:
+    """What this machine has where the states put files."""
+    return {path for folder in ("/usr/local/lib/systemd", "/etc/systemd", "/opt") for path in Path(folder).rglob("*")}
 
 
 @pytest.fixture(scope="module")

@@ -37,8 +37,9 @@ FURTHER: dict[str, tuple[Case, set[str]]] = {
         Case(
             "hub",
             {
-                "hub": "iptables -A INPUT -i lo -j ACCEPT && iptables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED "
-                "-j ACCEPT && iptables -A INPUT -p icmp -j ACCEPT && iptables -A INPUT -i ens3 -j ACCEPT && "
+                "hub": "iptables -A INPUT -i lo -j ACCEPT && iptables -A INPUT -p icmp -j ACCEPT && "
+                "iptables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT && "
+                "iptables -A INPUT -i ens3 -j ACCEPT && "
                 "iptables -A INPUT -i bridge0 -j ACCEPT && iptables -A INPUT -j REJECT && ip link set vxlan2 nomaster"
             },
         ),
