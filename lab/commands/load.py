@@ -33,6 +33,8 @@ SCHEMA = 1
 LIVE_MOST = 1000
 """Datagrams a second that live hosts are sent unless the user allows more."""
 REPEAT = 6
+MEASURE = "./overcast load --json > load-baseline.json    # later: --baseline=load-baseline.json"
+"""Never a file that the user named: pasted, the command would overwrite it."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,6 +170,7 @@ def _read(path: Path) -> dict[str, Any]:
         if report["schema"] != SCHEMA or not report["throughput"]:
             raise KeyError("schema")
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        why = problem.strerror if isinstance(problem, OSError) else "it is not what `overcast load --json` prints"
-        raise UsageProblem(f"--baseline={path}: {why}", remedy=f"./overcast load --json > {path}") from None
+        other = "found something other than the output of `overcast load --json`"
+        why = problem.strerror if isinstance(problem, OSError) else other
+        raise UsageProblem(f"--baseline={path}: {why}", remedy=MEASURE) from None
     return dict(report)

@@ -68,7 +68,11 @@ def test_another_measurement_is_not_compared() -> None:
 
 @pytest.mark.parametrize("content", ["", "{}", '{"schema": 1, "throughput": []}', "[1]"])
 def test_a_baseline_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str) -> None:
-    """A file that `overcast load` did not write is one message."""
+    """A file that `overcast load` did not write is one message, whose fix does not overwrite it."""
     (path := tmp_path / "file").write_text(content)
     assert main(["load", f"--baseline={path}"]) == 2
-    assert f"--baseline={path}: it is not what `overcast load --json` prints" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"overcast: --baseline={path}: found something other than the output of `overcast load --json`\n"
+        "  fix: ./overcast load --json > load-baseline.json    # later: --baseline=load-baseline.json\n"
+    )
+    assert path.read_text() == content
