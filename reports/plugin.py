@@ -69,13 +69,14 @@ def pytest_configure(config: pytest.Config) -> None:
         if given == "":
             raise pytest.UsageError("--reports: expected a folder; found nothing\n  fix: --reports=DIR")
         directory = Path(config.invocation_params.dir, given) if given else config.rootpath / "reports"
-        baseline = _baseline(config)  # before what an earlier run has left in that folder is cleared
+        baseline = _baseline(config)  # before the results of an earlier run in that folder are removed
         destination = Destination(directory)
         destination.open()
         if given and destination.error:
             raise pytest.UsageError(refusal(directory, destination.error))
         if destination.error is None:
             switch_on(config, destination)
+            destination.note_earlier()
             config.stash[captures.PLACE] = destination.captures
         folding = Folding(config)
         config.pluginmanager.register(folding, "overcast-folding")

@@ -79,9 +79,8 @@ class Results(Process):
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Begin without an earlier run's results; keep a full disk from ending the run in a traceback."""
+        """Keep a full disk from ending the run in a traceback."""
         self.session = session
-        self._clear()
         guard_junit(self.config, self.destination)
         guard_allure(self.config, self.destination.note_allure)
 
@@ -97,6 +96,8 @@ class Results(Process):
         report.user_properties = [
             (name, Entry(value) if isinstance(value, dict) else value) for name, value in report.user_properties
         ]
+        if not report.skipped:
+            self._begin()
         self.recorder.add(report)
 
     @pytest.hookimpl(optionalhook=True)
@@ -132,6 +133,8 @@ class Results(Process):
         if self.interrupted or ((self.collected or self.broken) and session.exitstatus not in NO_RUN):
             session.exitstatus = self._conclude(int(session.exitstatus), session.shouldfail or session.shouldstop)
         yield
+        if not self.destination.begun:
+            self.destination.leave_earlier()
         hand_over(written(self.config, self.destination), invoking_user(os.environ, os.geteuid()))
         if self.conformance is not None and self.interrupted and not self.conformance.interrupted:
             session.exitstatus = self._conclude(int(session.exitstatus), session.shouldstop)  # while it was written
@@ -141,15 +144,16 @@ class Results(Process):
     def pytest_unconfigure(self) -> None:
         """Judge a run that was interrupted before its session began: an earlier run's results are not its own."""
         if self.interrupted and self.conformance is None:
-            self._clear()
             self._last_word(self._conclude(int(pytest.ExitCode.INTERRUPTED), ""))
 
-    def _clear(self) -> None:
-        if self.destination.takes_files:
-            self.destination.clear()
+    def _begin(self) -> None:
+        """Replace the results of an earlier run, once this one has some."""
+        if self.destination.takes_files and not self.destination.begun:
+            self.destination.begin()
 
     def _conclude(self, of_pytest: int, stopped: bool | str) -> int:
         """Judge the run and write the results; return the exit status."""
+        self._begin()
         if self.interrupted:
             of_pytest = interrupted_status(of_pytest)
         if self.interrupted or (not stopped and of_pytest == pytest.ExitCode.INTERRUPTED):

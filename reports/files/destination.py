@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 import tempfile
 from collections.abc import Callable, Generator
@@ -48,6 +49,10 @@ class Destination:
     """What of the results could not be written, or not in full."""
     allure: Path | None = None
     """The folder of Allure's results, unless the user has named one."""
+    earlier: dict[Path, int] = field(default_factory=dict)
+    """The files of an earlier run, with the time of their last change: workers may write files of the same names."""
+    begun: bool = False
+    """Whether this run has results, which replace those of an earlier one."""
 
     def __post_init__(self) -> None:
         self.conformance = self.directory / "conformance.json"  # for programs
@@ -90,12 +95,30 @@ class Destination:
         """Keep an error unless an earlier one is known: the first is the cause, the others follow from it."""
         self.error = self.error or error
 
-    def clear(self) -> None:
-        """Remove what an earlier run has written, so that nothing of it is beside the results of this one."""
+    def note_earlier(self) -> None:
+        """Remember the files of an earlier run: they stay if this one ends before its first test."""
+        allure = allure_files(self.allure) if self.allure else ()
         with self.noting_errors():
-            for path in self.ours:
-                path.unlink(missing_ok=True)
-            captures.clear(self.captures)
+            for path in (*self.ours, *captures.files(self.captures), *allure):
+                if os.path.lexists(path):
+                    self.earlier[path] = path.lstat().st_mtime_ns
+
+    def begin(self) -> None:
+        """Remove what an earlier run has written, so that nothing of it is beside the results of this one."""
+        self.begun = True
+        with self.noting_errors():
+            for path, changed in self.earlier.items():
+                if os.path.lexists(path) and path.lstat().st_mtime_ns == changed:
+                    path.unlink()
+            captures.remove_empty(self.captures)
+        self.earlier.clear()
+
+    def leave_earlier(self) -> None:
+        """Remove what Allure has of a test whose setup ended this run."""
+        with self.noting_errors():
+            for path in allure_files(self.allure) if self.allure else ():
+                if path not in self.earlier:
+                    path.unlink()
 
     def write(self, path: Path, content: str | bytes) -> None:
         """Write a file of ours, complete or not at all."""
@@ -170,17 +193,20 @@ def switch_on(config: pytest.Config, destination: Destination) -> None:
     if getattr(config.option, "xmlpath", "") is None:
         config.option.xmlpath = str(destination.junit)
     if getattr(config.option, "allure_report_dir", "") is None:
-        destination.allure = results = destination.directory / ALLURE_FOLDER
-        config.option.allure_report_dir = str(results)
-        with destination.noting_errors():
-            clear_allure(results)
+        destination.allure = destination.directory / ALLURE_FOLDER
+        config.option.allure_report_dir = str(destination.allure)
+
+
+def allure_files(results: Path) -> list[Path]:
+    """Return the files of Allure's runs in its folder, and no others."""
+    paths = results.iterdir() if results.is_dir() else ()
+    return [path for path in paths if ALLURE_FILE.fullmatch(path.name.removesuffix(".tmp"))]
 
 
 def clear_allure(results: Path) -> None:
-    """Remove the files of Allure's earlier runs in its folder, and no others."""
-    for path in results.iterdir() if results.is_dir() else ():
-        if ALLURE_FILE.fullmatch(path.name.removesuffix(".tmp")):
-            path.unlink()
+    """Remove them."""
+    for path in allure_files(results):
+        path.unlink()
 
 
 def written(config: pytest.Config, destination: Destination) -> list[Path]:

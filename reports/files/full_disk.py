@@ -31,7 +31,8 @@ def _guard_writer(plugin: Any, destination: Destination) -> None:
     path = Path(plugin.logfile)
 
     def pytest_sessionfinish() -> None:
-        destination.secure(path, write)
+        if destination.begun or path != destination.junit:  # an earlier run's stays when this one had no test
+            destination.secure(path, write)
 
     def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
         if path.parent != destination.directory and path.name not in destination.missing:

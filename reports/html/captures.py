@@ -19,6 +19,8 @@ MOST = 50
 LONGEST = 80
 PLACE = pytest.StashKey[Path]()
 """Where this process keeps them; not set where results are not written."""
+KEPT = pytest.StashKey[set[str]]()
+"""The names of those that this process has written."""
 
 
 def name(nodeid: str) -> str:
@@ -32,20 +34,32 @@ def keep(config: pytest.Config, nodeid: str, content: bytes) -> None:
     folder = config.stash.get(PLACE, None)
     if folder is None:
         return
+    kept = config.stash.setdefault(KEPT, set())
     path = folder / name(nodeid)
+    if path.name in kept or len(kept) >= MOST:
+        return
     with contextlib.suppress(OSError):
         folder.mkdir(exist_ok=True)
-        if path.exists() or sum(1 for _ in folder.iterdir()) >= MOST:
-            return
         try:
-            path.write_bytes(content)
+            path.write_bytes(content)  # in place of what an earlier run has left under this name
+            kept.add(path.name)
         except OSError:
             path.unlink(missing_ok=True)
 
 
+def files(folder: Path) -> list[Path]:
+    """Return the files of a run."""
+    return list(folder.glob("*.pcapng"))
+
+
 def clear(folder: Path) -> None:
-    """Remove the files of an earlier run, and the folder when nothing else is in it."""
-    for path in folder.glob("*.pcapng"):
+    """Remove the files of a run, and the folder when nothing else is in it."""
+    for path in files(folder):
         path.unlink()
+    remove_empty(folder)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the folder when nothing is in it."""
     with contextlib.suppress(OSError):
         folder.rmdir()
