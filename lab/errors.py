@@ -28,6 +28,10 @@ class EnvironmentProblem(OvercastError):
     """The machine lacks something: a right, a kernel module, a program, a route to a host."""
 
 
+class Unsupported(EnvironmentProblem):
+    """The kernel does not support what a command sets."""
+
+
 class MachineLost(EnvironmentProblem):
     """A machine that was there (agent, guest, ssh host) stopped answering."""
 

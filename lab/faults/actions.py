@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lab.errors import EnvironmentProblem
+from lab.errors import EnvironmentProblem, Unsupported
 from lab.faults.fault import Inject
 from lab.faults.places import names
 from lab.host import Host
@@ -30,11 +32,16 @@ def take_any_source(host: Host, device: str) -> None:
     host.node.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", device)})
 
 
+UNSUPPORTED = os.strerror(errno.EOPNOTSUPP)
+
+
 def shell(node: Node, command: str, timeout: float = 30.0) -> None:
     """Runs a shell command on a node; EnvironmentProblem contains the command's output."""
     done = node.run("sh", "-c", command, timeout=timeout)
     if done["status"] != 0:
         said = (done["errors"] or done["output"]).strip()
+        if UNSUPPORTED in said:
+            raise Unsupported(f"`{command}`: {UNSUPPORTED}")
         raise EnvironmentProblem(f"{node.name}: `{command}` ended with exit status {done['status']}: {said}")
 
 
