@@ -42,7 +42,7 @@ PROVIDERS = {
 
 
 DEFAULT_CLOUD = "oci"
-WITHOUT_TUNNELS = f"pytest --provider=aws-tgw --tunnel={NONE.name}"
+WITHOUT_TUNNELS = f"./overcast --provider=aws-tgw --tunnel={NONE.name}"
 """What tests a cloud that delivers multicast by itself."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -121,33 +122,44 @@ def require_hosts(arguments: argparse.Namespace, names: Iterable[str]) -> None:
             raise UsageProblem(f"{name} requires --hosts=HUB,SPOKE,...")
 
 
+def command(name: str, arguments: argparse.Namespace, names: Iterable[str]) -> str:
+    """A command with those of the options that were given, as it can be pasted."""
+    given = {one: getattr(arguments, one[2:].replace("-", "_")) for one in names}
+    parts = [one if value is True else f"{one}={value}" for one, value in given.items() if value]
+    return shlex.join(["./overcast", name, *parts])
+
+
 def planned(given: Mapping[str, Any]) -> Plan:
     """The plan by the values of LAB_OPTIONS, None: its default; UsageProblem for a value that cannot be."""
     kernel = choose.known(given["kernel"] or "auto")
     cloud = provider(given["provider"] or DEFAULT_CLOUD)
     name = given["topology"] or designs.default_name(given["tunnel"] or default_tunnel(cloud))
     tunnel = given["tunnel"] or designs.default_tunnel(name, default_tunnel(cloud))
-    _refuse_other_underlay(cloud, tunnel, name)
+    _refuse_other_underlay(cloud, tunnel, name, chosen=given["tunnel"] is not None)
     spokes = SPOKES if given["spokes"] is None else given["spokes"]
     topology = designs.topology(name, spokes, TunnelOptions(kind=tunnel), cloud.mtu)
     return Plan(topology, Underlay(cloud), kernel, tunnel_note(cloud, tunnel, chosen=given["tunnel"] is not None))
 
 
-def _refuse_other_underlay(cloud: Provider, tunnel: str, name: str) -> None:
-    """Whether groups are delivered by the cloud or by tunnels: an underlay is of one sort."""
-    delivering = [each.name for each in PROVIDERS.values() if each.groups]
+def _refuse_other_underlay(cloud: Provider, tunnel: str, name: str, *, chosen: bool) -> None:
+    """
+    Whether groups are delivered by the cloud or by tunnels: an underlay is of one sort.
+
+    `chosen`: the user named the kind of tunnel; else it is that of the topology.
+    """
+    option = f"--tunnel={tunnel}" if chosen else f"--topology={name}"
     if tunnel == NONE.name and not cloud.groups:
-        raise UsageProblem(
-            f"--tunnel={NONE.name}: {cloud.title} drops multicast; expected a cloud that delivers it "
-            f"(--provider={' or '.join(delivering)}), or tunnels: remove --tunnel={NONE.name}"
-        )
+        delivering = " or ".join(each.name for each in PROVIDERS.values() if each.groups)
+        other = f"or remove {option}" if chosen else "or another topology"
+        raise UsageProblem(f"{option}: {cloud.title} drops multicast; use --provider={delivering}, {other}")
     if tunnel == NONE.name and name != designs.default_name(tunnel):
         raise UsageProblem(
             f"--topology={name} consists of tunnels; expected no tunnels with {cloud.name}: remove --topology"
         )
     if tunnel != NONE.name and cloud.groups:
+        expected = f"expected --tunnel={NONE.name}" if chosen else "remove --topology"
         raise UsageProblem(
-            f"--tunnel={tunnel}: {cloud.title} delivers multicast without tunnels; expected --tunnel={NONE.name}, "
+            f"{option}: {cloud.title} delivers multicast without tunnels; {expected}, "
             f"or, for an overlay, a network without such a domain (--provider={cloud.name.partition('-')[0]})"
         )
 

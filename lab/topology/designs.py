@@ -246,7 +246,7 @@ DESIGNS: dict[str, Design] = {
             (),
             tunnels=("none",),
             conforms=True,
-            lab_only=f"there it needs no overlay; to test the hosts: {WITHOUT_TUNNELS}",
+            lab_only=f"has no overlay to plan or set up; multicast without one is tested in a lab: {WITHOUT_TUNNELS}",
         ),
         Design(
             "two-hubs-stp",
@@ -314,7 +314,7 @@ def api_delay(seconds: float, names: Sequence[str]) -> float:
 def require_live(name: str) -> None:
     """UsageProblem for a topology that is not set up on live hosts."""
     if name in DESIGNS and (why := DESIGNS[name].lab_only):
-        raise UsageProblem(f"--topology={name} is for labs only: {why}")
+        raise UsageProblem(f"--topology={name} {why}")
 
 
 def require_lasting(name: str) -> None:

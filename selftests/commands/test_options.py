@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -56,7 +57,23 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["--hosts=a,b,c,d", "--provision", "--topology=native"],
-            "--topology=native is for labs only: there it needs no overlay",
+            "--topology=native has no overlay to plan or set up; multicast without one is tested in a lab: ./overcast",
+        ),
+        (
+            ["--topology=native", "--provider=oci"],
+            "--topology=native: Oracle Cloud VCN drops multicast; use --provider=aws-tgw or gcp-multicast, or another",
+        ),
+        (
+            ["--topology=flood-list", "--provider=aws-tgw"],
+            "--topology=flood-list: AWS VPC in a Transit Gateway multicast domain delivers multicast without tunnels",
+        ),
+        (
+            ["--hosts=a,b,c", "--provision", "--inject=port-detached"],
+            "--inject breaks hosts on purpose and is for labs only: remove --inject, or --hosts",
+        ),
+        (
+            ["--requirements=BCAST-99"],
+            "--requirements: lab/catalogue.json has no 'BCAST-99' (did you mean BCAST-",
         ),
         (["--topology=standby", "--api-delay=-1"], "--api-delay=-1: expected 0 to 600 seconds"),
         (
@@ -152,10 +169,24 @@ def test_a_command_that_cannot_be_injected_ends_the_run(fault: str, message: str
     done = run(f"--inject={fault}", "--tunnel=vxlan", *processes)
 
     assert done.returncode == 4
-    assert done.stdout.count(f"--inject={fault!r} cannot be injected: {message}") == 1
+    assert done.stderr.startswith(f"ERROR: --inject={fault!r} cannot be injected: {message}")
+    assert (done.stdout + done.stderr).count("cannot be injected") == 1
+    assert "outcomes.Exit" not in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "verdict" not in done.stdout
     assert " error" not in done.stdout
+
+
+def test_a_fault_that_this_kernel_does_not_support_names_the_other_kernel() -> None:
+    """Where the kernel rejects a command, the next step is a lab in a guest kernel."""
+    command = "echo 'RTNETLINK answers: Operation not supported' >&2; exit 2"
+    done = run(f"--inject=hub: {command}", "--tunnel=vxlan", "--kernel=host")
+
+    assert done.returncode == 4
+    assert done.stderr.rstrip() == (
+        f"ERROR: --inject={shlex.quote(f'hub: {command}')}: this kernel cannot do it "
+        f"(`{command}`: Operation not supported); use --kernel=guest"
+    )
 
 
 @pytest.mark.parametrize(
