@@ -140,13 +140,12 @@ def _records(readings: Mapping[str, Any]) -> Mapping[str, Any]:
     return {what: msgspec.convert(each, list[kinds.get(what, Any)]) for what, each in readings.items()}  # type: ignore[misc]
 
 
-def of_run(reports: Path) -> Bundle:
-    """The bundle of the last run that wrote its results to a folder."""
+def of_run(reports: Path, again: str) -> Bundle:
+    """The bundle of the last run that wrote its results to a folder; `again`: the command that writes new ones."""
     results, kept = reports / RESULTS, reports / KEPT
     if not results.exists():
-        raise EnvironmentProblem(
-            f"{reports} has no {RESULTS}: no run has written its results there", remedy="./overcast"
-        )
+        lack = f"{reports} has no {RESULTS}: the last run there did not finish, or there was none"
+        raise EnvironmentProblem(lack, remedy=again)
     if not kept.exists():
         lack = f"the run in {reports} has no diagnosis ({kept.name}): none of its tests failed"
         raise EnvironmentProblem(lack, remedy="pack a run with failed tests; --reports=DIR names another folder")
@@ -156,7 +155,7 @@ def of_run(reports: Path) -> Bundle:
         texts = {RESULTS: results.read_bytes(), SCENES: scenes, JUNIT: junit.read_bytes() if junit.exists() else b""}
         return _bundle(texts)
     except BROKEN as error:
-        _refuse(reports, error, "run ./overcast again: it writes new results")
+        _refuse(reports, error, f"{again}    # writes new results")
 
 
 def write(bundle: Bundle, path: Path, texts: Mapping[str, str]) -> None:

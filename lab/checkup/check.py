@@ -26,6 +26,9 @@ class Check:
     lasting: str = ""
     """The command by which the fix lasts over a reboot, where the fix itself does not show it (`causes.for_good`)."""
 
+    problem: str = ""
+    """The problem in a few words, where `what` is only the name of a check."""
+
     @property
     def place(self) -> str:
         """The host to run the fix on; empty when that is no host."""

@@ -198,11 +198,13 @@ def _diagnosed(hosts: Mapping[str, LiveHost], specs: Sequence[HostSpec], cloud: 
 def _unreached(specs: Sequence[HostSpec], connected: Connected) -> Iterator[Check]:
     roles = [spec.role for spec in specs if spec.role not in connected.machines]
     for role, failure in zip(roles, connected.failures, strict=True):
-        yield Check("problem", role, "host", f"not reached: {failure.message}", failure.remedy, at="")
+        yield Check(
+            "problem", role, "host", f"not reached: {failure.message}", failure.remedy, at="", problem="not reached"
+        )
 
 
 def _lost(role: str, problem: OvercastError) -> Check:
-    return Check("problem", role, "host", problem.message, problem.remedy, at="")
+    return Check("problem", role, "host", problem.message, problem.remedy, at="", problem="not examined")
 
 
 def _kind(hosts: Mapping[str, LiveHost], topology: Topology | None) -> str:

@@ -79,7 +79,8 @@ def _cloud(host: LiveHost, carrier: Carrier, named: Provider | None) -> Check:
     found = f"{cloud.provider.title} ({cloud.evidence})"
     if carrier.protocol == GRE and not cloud.provider.gre:
         remedy = firmware.opening(cloud.provider, carrier, [])
-        return Check("problem", host.role, "cloud", f"{found}, which drops IP protocol 47", remedy, at="")
+        dropping = f"{found}, which drops IP protocol 47"
+        return Check("problem", host.role, "cloud", dropping, remedy, at="", problem="the cloud drops GRE")
     return Check("ok", host.role, "cloud", found)
 
 
@@ -92,13 +93,14 @@ def _driver(host: LiveHost, module: str, kind: str) -> Check:
         return Check("ok", host.role, module, "in the kernel")
     if state == "missing":
         found = f"not in {_kernel(host)}, neither loaded nor loadable: expected, to make {kind}"
-        return Check("problem", host.role, module, found, _bringing(host, module))
+        return Check("problem", host.role, module, found, _bringing(host, module), problem=f"no {module} module")
     if state == "unlisted":
         found = f"not loaded; {_kernel(host)} has no list of modules (modules.dep), so it may be loadable or not"
         return Check("warning", host.role, module, found, f"sudo modprobe {module}   (shows whether it is)")
     if against:
         found = f"there, but not loaded when it is needed ({against})"
-        return Check("problem", host.role, module, found, f"sudo modprobe {module}    # and take that line out")
+        loading = f"sudo modprobe {module}    # and take that line out"
+        return Check("problem", host.role, module, found, loading, problem=f"the {module} module is not loaded")
     return Check("ok", host.role, module, "the kernel loads it when it is needed")
 
 
@@ -121,8 +123,9 @@ def _broadcast_ping(host: LiveHost) -> Check:
     value = host.sysctls.get(BROADCAST_PING)
     if value != "0":
         found = f"icmp_echo_ignore_broadcasts is {value}, expected 0: it would answer no broadcast ping"
+        answering = f"{boot_persistence.ANSWERED} && sudo sysctl -p {SYSCTLS}"
         return Check(
-            "problem", host.role, "broadcast ping", found, f"{boot_persistence.ANSWERED} && sudo sysctl -p {SYSCTLS}"
+            "problem", host.role, "broadcast ping", found, answering, problem="does not answer broadcast pings"
         )
     persisted = host.details["persisted"]
     for one in boot_persistence.ping(host.role, persisted):
@@ -163,6 +166,6 @@ def _bridge_filter(host: LiveHost) -> Check:
         return Check("ok", host.role, "bridge filter", found)
     if verdict.passes is False:
         found = f"{BRIDGE_CALLS} is 1; bridged packets are dropped ({verdict.why})"
-        return Check("problem", host.role, "bridge filter", found, remedy)
+        return Check("problem", host.role, "bridge filter", found, remedy, problem="drops bridged packets")
     found = f"{BRIDGE_CALLS} is 1; the rules do not show whether bridged packets pass ({verdict.why})"
     return Check("warning", host.role, "bridge filter", found, remedy)

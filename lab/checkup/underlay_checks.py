@@ -61,7 +61,7 @@ def _opening(way: UnderlayPath) -> str:
 
 
 def _problem(way: UnderlayPath, found: str, remedy: str, at: str) -> Check:
-    return Check("problem", way.name, str(way.carrier), found, remedy, at=at)
+    return Check("problem", way.name, str(way.carrier), found, remedy, at=at, problem=f"{way.carrier} is dropped")
 
 
 def _lasting(way: UnderlayPath) -> Iterator[Check]:
@@ -69,7 +69,8 @@ def _lasting(way: UnderlayPath) -> Iterator[Check]:
     verdict, receiver = _verdict(way), way.receiver.host.role
     if verdict is not None and verdict.passes is False:
         found = f"{receiver} accepts it only as ESTABLISHED; drops it once the conntrack entry expires ({verdict.why})"
-        yield Check("problem", way.name, f"{way.carrier}, unsolicited", found, _accepting(way, verdict), at=receiver)
+        what, remedy = f"{way.carrier}, unsolicited", _accepting(way, verdict)
+        yield Check("problem", way.name, what, found, remedy, at=receiver, problem=f"{what}, is dropped")
 
 
 def _full(crossing: Crossing) -> Iterator[Check]:
@@ -77,7 +78,8 @@ def _full(crossing: Crossing) -> Iterator[Check]:
     if not crossing.full:
         found = f"a packet of {way.full} octets, the MTU of both NICs, does not arrive: the path MTU is smaller"
         remedy = f"tracepath -n {way.receiver.address}    # then lower the MTU of every overlay device to what it shows"
-        yield Check("problem", way.name, "path MTU", found, remedy, at=way.sender.host.role)
+        at, problem = way.sender.host.role, "the path MTU is too small"
+        yield Check("problem", way.name, "path MTU", found, remedy, at=at, problem=problem)
 
 
 def _by_answer(crossing: Crossing) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         options.require_hosts(arguments, doctor.OPTIONS)
     elif arguments.reports:
         raise UsageProblem("--reports cannot be used with --hosts")
-    source = bundle.of_run(arguments.reports or REPORTS) if arguments.hosts is None else of_hosts(arguments)
+    source = of_run(arguments.reports) if arguments.hosts is None else of_hosts(arguments)
     packed = without_secrets(source)
     if arguments.redact:
         packed = redacted(packed)
@@ -65,13 +66,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def of_run(reports: Path | None) -> Bundle:
+    """The bundle of the last run in a folder; None: the default one."""
+    option = f" {shlex.quote(f'--reports={reports}')}" if reports else ""
+    return bundle.of_run(reports or REPORTS, f"./overcast{option}")
+
+
 def of_hosts(arguments: argparse.Namespace) -> Bundle:
     """The bundle of live hosts as the doctor finds them; EnvironmentProblem where they have no overlay to explain."""
     report = doctor.examine(arguments)
     if report.examined.scene is None:
+        why = "".join(f"\n  {doctor.shown(check.where, report.names)}: {check.found}" for check in report.reasons)
         raise EnvironmentProblem(
-            "the hosts' overlay could not be diagnosed, so a bundle would have no findings",
-            remedy=f"./overcast doctor --hosts={arguments.hosts}, with the same other options, lists what is missing",
+            f"the overlay could not be diagnosed, so a bundle would have no findings{why}",
+            remedy=options.command("doctor", arguments, doctor.OPTIONS),
         )
     return Bundle((Case(report.examined.scene, report.names),), report.document())
 

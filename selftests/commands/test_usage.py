@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["exec", "--", "true"], "exec requires a node"),
         (["down", "now"], "unrecognized arguments: now"),
         (["up", "--tunel=vxlan"], "unrecognized arguments: --tunel=vxlan\n  fix: did you mean --tunnel=vxlan?"),
+        (["load", "--rate=abc"], "unrecognized arguments: --rate=abc\n  fix: ./overcast load --help    # lists the"),
         (["doctor", "--provider=oci"], "--provider requires --hosts=HUB,SPOKE,..."),
         (["doctor", "--sudo"], "--sudo requires --hosts=HUB,SPOKE,..."),
         (["doctor", "--hosts=hub"], "--hosts: expected the hub and at least one spoke"),
@@ -131,6 +133,10 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
             ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--overlay-subnet=10.0.0.0/24"],
             "--overlay-subnet=10.0.0.0/24 contains the underlay address 10.0.0.4 of hub",
         ),
+        (
+            ["plan", "--spokes=10.0.0.4,10.0.0.5", "--topology=native", "--format=shell"],
+            "--topology=native has no overlay to plan or set up; multicast without one is tested in a lab: ./overcast",
+        ),
         (["bench", "--kernel=best"], "unknown kernel 'best': expected host, guest or both"),
         (["bench", "--spokes=2,x"], "--spokes=2,x: expected numbers"),
     ],
@@ -142,6 +148,42 @@ def test_misuse_is_one_message(capsys: pytest.CaptureFixture[str], arguments: li
     assert output == ""
     assert errors.startswith(f"overcast: {message}")
     assert len(errors.splitlines()) <= 2
+
+
+UNREACHED = "--hosts=nosuch.invalid,other.invalid"
+
+
+def test_the_last_line_names_the_problem_of_each_host(capsys: pytest.CaptureFixture[str]) -> None:
+    """Hosts that were not reached are named as such."""
+    assert main(["doctor", UNREACHED]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "the hosts are not ready: nosuch.invalid (hub): not reached; other.invalid (spoke1): not reached"
+    )
+
+
+def test_a_bundle_of_unreachable_hosts_names_the_reason_of_each(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Each host has its reason; the fix is the doctor with the same options."""
+    assert main(["bundle", UNREACHED, "--tunnel=vxlan", "-o", str(tmp_path / "file")]) == 1
+    message, *reasons, fix = capsys.readouterr().err.splitlines()
+    assert message == "overcast: the overlay could not be diagnosed, so a bundle would have no findings"
+    assert [line.partition(" not reached: ")[0] for line in reasons if line[2] != " "] == [
+        "  nosuch.invalid (hub):",
+        "  other.invalid (spoke1):",
+    ]
+    assert fix == f"  fix: ./overcast doctor {UNREACHED} --tunnel=vxlan"
+
+
+def test_a_bundle_without_results_names_the_run_that_writes_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The message does not claim that there was no run; the fix writes to the same folder."""
+    assert main(["bundle", f"--reports={tmp_path}"]) == 1
+    assert capsys.readouterr().err == (
+        f"overcast: {tmp_path} has no conformance.json: the last run there did not finish, or there was none\n"
+        f"  fix: ./overcast --reports={tmp_path}\n"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -41,6 +41,13 @@ class DoctorReport:
             return FAILED
         return 0 if self.examined.understood else INCOMPLETE
 
+    @property
+    def reasons(self) -> list[Check]:
+        """Why the overlay was not diagnosed: the hosts' problems, else what was found of the overlay."""
+        checks = self.examined.checks
+        problems = [check for check in checks if check.state == "problem"]
+        return problems or [check for check in checks if check.what == "overlay"]
+
     def document(self) -> dict[str, object]:
         """The report for programs."""
         return document(self.examined.checks, self.names, self.examined.findings, self.status)
@@ -99,7 +106,7 @@ def examine(arguments: argparse.Namespace) -> DoctorReport:
     return DoctorReport(names, replace(examined, checks=(*said, *examined.checks)))
 
 
-def _shown(where: str, names: Mapping[str, str]) -> str:
+def shown(where: str, names: Mapping[str, str]) -> str:
     """Hosts as the user named them, each with its role."""
     parts = [(part, names.get(part, part)) for part in where.split(WAY)]
     return WAY.join(role if name == role else f"{name} ({role})" for role, name in parts)
@@ -120,7 +127,7 @@ def document(
     entries = [
         {
             "state": check.state,
-            "host": _shown(check.where, names) or "this machine",
+            "host": shown(check.where, names) or "this machine",
             "role": check.where,
             "check": check.what,
             "found": check.found,
@@ -141,12 +148,12 @@ def document(
 
 
 def show(found: Sequence[Check], names: Mapping[str, str]) -> list[str]:
-    """Prints a line for each check, its fix below it; returns what the problems are about."""
-    shown = [_shown(check.where, names) for check in found]
-    columns: list[list[str]] = [[check.state for check in found], shown, [check.what for check in found]]
+    """Prints a line for each check, its fix below it; returns the problems in a few words."""
+    places = [shown(check.where, names) for check in found]
+    columns: list[list[str]] = [[check.state for check in found], places, [check.what for check in found]]
     widths = [width for column in columns if (width := max(map(len, column)))]
     indent = " " * sum(width + 2 for width in widths)
-    for where, check in zip(shown, found, strict=True):
+    for where, check in zip(places, found, strict=True):
         cells = [cell for cell in (check.state, where, check.what) if cell]
         text = check.found.replace("\n", "\n" + indent)
         print("".join(f"{cell:{width + 2}}" for cell, width in zip(cells, widths, strict=True)) + text)
@@ -155,8 +162,8 @@ def show(found: Sequence[Check], names: Mapping[str, str]) -> list[str]:
     print()
     return list(
         dict.fromkeys(
-            f"{where}: {check.what}" if where else check.what
-            for where, check in zip(shown, found, strict=True)
+            f"{where}: {check.problem or check.what}" if where else check.problem or check.what
+            for where, check in zip(places, found, strict=True)
             if check.state == "problem"
         )
     )

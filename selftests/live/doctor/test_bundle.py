@@ -102,7 +102,7 @@ def test_hosts_that_cannot_be_tried_are_refused(rig: Rig, tmp_path: Path, capsys
     status = main(["bundle", "--hosts=nowhere.invalid,spoke1", f"--ssh-config={rig.ssh_config}", "-o", str(file)])
 
     assert status == 1
-    assert "./overcast doctor --hosts=nowhere.invalid,spoke1" in capsys.readouterr().err
+    assert "  fix: ./overcast doctor --hosts=nowhere.invalid,spoke1 --ssh-config=" in capsys.readouterr().err
     assert not file.exists()
 
 
