@@ -28,9 +28,11 @@ class Parser(argparse.ArgumentParser):
     given: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
-        meant = suggestions(self.given, self.format_help()) if message.startswith("unrecognized") else ()
+        unknown = message.startswith("unrecognized")
+        meant = suggestions(self.given, self.format_help()) if unknown else ()
         first = f"did you mean {' '.join(meant)}?  " if meant else ""
-        raise UsageProblem(message.removeprefix("argument "), remedy=f"{first}./{self.prog} --help")
+        after = "    # lists the options" if unknown and not meant else ""
+        raise UsageProblem(message.removeprefix("argument "), remedy=f"{first}./{self.prog} --help{after}")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -21,7 +21,8 @@ def busy() -> str:
     load, processors = os.getloadavg()[0], len(os.sched_getaffinity(0))
     if load <= processors:
         return ""
-    return f"this machine is busy (load {load:.1f} on {processors} processors): so are the figures"
+    on = f"{processors} processor{'' if processors == 1 else 's'}"
+    return f"this machine is busy (load {load:.1f} on {on}): the figures will be worse than those of an idle machine"
 
 
 class ProcessorSlot:

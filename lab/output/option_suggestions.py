@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Sequence
 
+ALIKE = 0.8
+"""Of two names, without the dashes (`difflib.SequenceMatcher.ratio`): a letter more, less or in another place."""
 OPTION = re.compile(r"--[a-z][\w-]*")
 
 
@@ -21,5 +23,6 @@ def suggestions(arguments: Sequence[str], usage: str) -> list[str]:
     for argument in given:
         name, equals, value = argument.partition("=")
         if name.startswith("--") and name not in known:
-            found += [f"{close}{equals}{value}" for close in difflib.get_close_matches(name, known, 1, 0.7)]
+            close = difflib.get_close_matches(name[2:], [one[2:] for one in known], 1, ALIKE)
+            found += [f"--{one}{equals}{value}" for one in close]
     return found

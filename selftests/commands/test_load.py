@@ -10,6 +10,7 @@ import pytest
 
 from lab.commands.figures.table import compared
 from lab.commands.main import main
+from lab.machines import processors
 from lab.probes.performance.load import KINDS
 
 
@@ -64,6 +65,15 @@ def test_another_measurement_is_not_compared() -> None:
     """Figures of another tunnel or size are not set beside each other."""
     (_, line) = compared(report(98.0, 101.0, 105.0), {**report(1.0, 1.0, 1.0), "tunnel": "gretap"})
     assert line == "not compared with the baseline: another tunnel"
+
+
+def test_a_busy_machine_is_named_with_its_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line has the load, the number of processors, and what they do to the figures."""
+    monkeypatch.setattr("os.getloadavg", lambda: (13.4, 0.0, 0.0))
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+    assert processors.busy() == (
+        "this machine is busy (load 13.4 on 2 processors): the figures will be worse than those of an idle machine"
+    )
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"schema": 1, "throughput": []}', "[1]"])
