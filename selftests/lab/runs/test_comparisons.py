@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fixtures.failures import claims, values
+from fixtures.failures import claims, comparisons, values
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,22 @@ def test_the_causes_follow_what_was_found():
         f"{EXPECTED}found 1; expected 2 (loop)\n  more"
     )
     assert claims.with_causes("hub did not answer", "loop") == "hub did not answer (loop)"
+    assert claims.with_causes("ping printed:\n  PING", "loop") == "ping printed (loop):\n  PING"
+    assert claims.with_causes("found loop (hub); expected none", "loop") == "found loop (hub); expected none"
+
+
+def test_one_host_that_differs_is_shown_once():
+    """Further hosts follow the first one; it is not repeated."""
+    stash = pytest.Stash()
+    stash[claims.LABS] = [SimpleNamespace(plans={"hub": None, "spoke1": None}, ended=[])]
+    config = SimpleNamespace(stash=stash)
+    both, one = {"hub": 1, "spoke1": 1}, {"hub": 1, "spoke1": 3}
+
+    assert comparisons.pytest_assertrepr_compare(config, "==", one, both) == ["spoke1: found 3; expected 1"]
+    assert comparisons.pytest_assertrepr_compare(config, "==", {"hub": 2, "spoke1": 3}, both) == [
+        "hub: found 2; expected 1",
+        "  spoke1: found 3; expected 1",
+    ]
 
 
 def test_equal_members_in_another_order_are_left_to_pytest():
