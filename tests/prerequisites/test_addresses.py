@@ -10,7 +10,7 @@ from ipaddress import IPv4Interface
 
 import pytest
 
-from fixtures.areas.underlay import configured
+from fixtures.areas.underlay import configured, shared
 from fixtures.probes import decode, layers
 from lab.stack.changes import addr_add, addr_del
 
@@ -27,23 +27,27 @@ def test_all_have_one_prefix_and_its_broadcast_address(overlay, everyone):
     own = {name: host.plan.overlay for name, host in overlay.hosts.items()}
     addresses = {name: seen[name].addresses_of(host.plan.device) for name, host in overlay.hosts.items()}
 
-    assert {name: address in addresses[name] for name, address in own.items()} == dict.fromkeys(own, True)
+    for name, address in own.items():
+        found = ", ".join(map(str, addresses[name])) or "no address"
+        assert address in addresses[name], f"{name} {overlay[name].plan.device}: found {found}; expected {address}"
     assert len({address.network for address in own.values()}) == 1
     # a virtual address of the subnet, which moves from host to host, has the same prefix or none (/32)
     others = [(own[name], address) for name, found in addresses.items() for address in found if address != own[name]]
     inside = [(one.network, other.network) for one, other in others if one.network.overlaps(other.network)]
     assert [str(other) for one, other in inside if other != one and other.prefixlen < 32] == []
-    assert {name: everyone in seen[name].broadcasts for name in overlay.hosts} == dict.fromkeys(overlay.hosts, True)
+    for name in own:
+        found = ", ".join(sorted(seen[name].broadcasts)) or "none"
+        assert everyone in seen[name].broadcasts, f"{name} has the broadcast addresses {found}; expected {everyone}"
 
 
 def test_no_address_is_used_twice(overlay):
     """No two hosts have the same overlay address configured."""
     seen = configured(overlay)
     addresses = {name: seen[name].addresses_of(host.plan.device) for name, host in overlay.hosts.items()}
-    every = [found.ip for addresses_of in addresses.values() for found in addresses_of]
+    every = {f"{name} {found}": str(found.ip) for name, addresses_of in addresses.items() for found in addresses_of}
 
     assert [name for name, found in addresses.items() if not found] == []
-    assert len(every) == len(set(every))
+    assert shared(every) == {}
 
 
 def test_no_other_network_overlaps(overlay):
@@ -56,7 +60,8 @@ def test_no_other_network_overlaps(overlay):
         others += [(route.dev, route.to) for route in seen.routes if route.dev != device and route.to.subnet_of(prefix)]
         overlapping += [f"{name} {other}: {network}" for other, network in others if network.overlaps(prefix)]
 
-        assert prefix in [address.network for address in seen.addresses_of(device)]
+        own = [str(address.network) for address in seen.addresses_of(device)]
+        assert str(prefix) in own, f"{name} {device}: found {', '.join(own) or 'no address'}; expected {prefix}"
     assert overlapping == []
 
 

@@ -10,7 +10,7 @@ import errno
 
 import pytest
 
-from fixtures.areas.underlay import configured, passing, refusals
+from fixtures.areas.underlay import configured, passing, refusals, shared
 from fixtures.probes import layers
 from lab.stack.changes import link_add, link_del, link_kind, link_set, route_add
 from lab.tunnels.geneve import geneve
@@ -52,14 +52,15 @@ def test_no_two_tunnels_have_the_same_ends(overlay):
     """On each host no two tunnels share remote, local and key, and none borrows a fallback device's name."""
     for name, seen in configured(overlay).items():
         tunnels = [device for device in seen.devices.values() if seen.remotes(device.name)]
-        ends = [
-            (remote, device.tunnel.local, device.tunnel.input_key, device.tunnel.vni)
+        ends = {
+            f"{name} {device.name} to {remote}": (remote, end.local, end.input_key, end.vni)
             for device in tunnels
             for remote in seen.remotes(device.name)
-        ]
+            if (end := device.tunnel)
+        }
 
         assert len(ends) >= len(overlay.topology.peers(name))
-        assert len(ends) == len(set(ends))
+        assert shared(ends) == {}
         assert not {device.name for device in tunnels} & {"gretap0", "gre0", "erspan0"}
 
 

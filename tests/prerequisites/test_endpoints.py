@@ -25,14 +25,14 @@ def test_the_ends_name_each_other(overlay):
     seen = configured(overlay)
 
     for tunnel in overlay.topology.tunnels:
-        near, far = (seen[end.host].device(end.device).tunnel for end in tunnel.ends)
-        to_far, to_near = (seen[end.host].remotes(end.device) for end in tunnel.ends)
-        here, there = (nic_address(overlay[end.host], seen) for end in tunnel.ends)
+        for end, other in (tunnel.ends, tunnel.ends[::-1]):
+            local = seen[end.host].device(end.device).tunnel.local
+            remotes = seen[end.host].remotes(end.device)
+            own, wanted = (nic_address(overlay[one.host], seen) for one in (end, other))
+            place = f"{end.host} {end.device}"
 
-        assert there in to_far
-        assert here in to_near
-        assert near.local in (None, here)
-        assert far.local in (None, there)
+            assert wanted in remotes, f"{place} has the remote {', '.join(remotes) or 'nothing'}; expected {wanted}"
+            assert local in (None, own), f"{place} has the local address {local}; expected {own}"
 
 
 def nic_address(host, seen):

@@ -40,7 +40,7 @@ FAULTS = {
     "spoke1: ip route del 10.0.0.0/24": ("underlay-detour", "spoke1", "ens3", "ip route replace 10.0.0.0/24 dev ens3"),
     "spoke1: ip link set ens3 down": ("nic-down", "spoke1", "ens3", "ip link set ens3 up"),
 }
-BARE = re.compile(r"assert |\w+(Error|Iteration)\b|(\w+: )?found |[\[({'\"]|\w+ is unreachable")
+BARE = re.compile(r"assert |\w+(Error|Iteration)\b|(\w+: )?found |[\[({'\"]|\w+ is (not )?among |\w+ is unreachable")
 """Values, or the kind of an exception: neither host nor place nor what the test requires."""
 LOSS = re.compile(
     r"^\w+ (did not receive \w+'s .*: (lost|not sent)|did not answer \w+'s ping|cannot (send|connect) to) ?"
