@@ -112,10 +112,11 @@ def test_two_hubs_are_recognised_and_conform(
     type_in(guests, design)
     before = guests.state()
 
-    done, result = run(guests, tmp_path, HOSTS, "-v")
+    tests = () if design == PRP else (*MADE_AS_PLANNED, "tests/redundancy")  # the whole suite once, which takes minutes
+    done, result = run(guests, tmp_path, HOSTS, "-v", *tests)
     report = ask(capsys, HOSTS, f"--ssh-config={guests.ssh_config}")
 
-    assert set(by_outcome(result, "MUST")) == {"passed", "not-applicable"}, done.stdout[-6000:] + done.stderr
+    assert set(by_outcome(result, "MUST")) in HELD, done.stdout[-6000:] + done.stderr
     assert result["findings"] == []
     assert result["environment"]["topology"] == design
     assert f"the hosts are a {design}: root@hub and root@hub2 are the hubs" in done.stdout
