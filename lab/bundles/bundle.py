@@ -140,7 +140,7 @@ def _records(readings: Mapping[str, Any]) -> Mapping[str, Any]:
     return {what: msgspec.convert(each, list[kinds.get(what, Any)]) for what, each in readings.items()}  # type: ignore[misc]
 
 
-def of_run(reports: Path, again: str) -> Bundle:
+def of_run(reports: Path, again: str = "./overcast") -> Bundle:
     """The bundle of the last run that wrote its results to a folder; `again`: the command that writes new ones."""
     results, kept = reports / RESULTS, reports / KEPT
     if not results.exists():
