@@ -15,7 +15,7 @@ from selftests.live.rig import Rig
 @pytest.fixture(scope="session")
 def clean_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """Hosts as a cloud hands them out."""
-    with on_this_kernel(tmp_path_factory.mktemp("clean"), overlay=False, shared=True) as made:
+    with on_this_kernel(tmp_path_factory.mktemp("clean"), overlay=False) as made:
         yield made
 
 
