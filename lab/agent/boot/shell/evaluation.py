@@ -180,16 +180,6 @@ class Shell:
                 self.functions[name] = None
         return status
 
-    def conditional(self, status: Status, body: Callable[[], Status]) -> Status | None:
-        """A branch by a status; None where it is not taken for certain."""
-        if status.holds is True:
-            return self.under(status, body)
-        if status.holds is False:
-            self.passed_by(status, body)
-            return None
-        self.branch(body, self.why)
-        return None
-
     def condition(self, lists: Sequence[AndOr]) -> Status:
         self.ignoring += 1
         try:
