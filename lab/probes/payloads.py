@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 TAG_SIZE = 16  # octets at the head of a payload, by which taps find every copy of it
 MARK = re.compile(rb"oc:[0-9a-f]{12}:")
+"""How a payload of `unique` begins."""
 FIRST_PORT, LAST_PORT = 20_000, 32_000  # below ip_local_port_range: no other socket is given one of these
 AGENTS_PORT, PROBES_FROM = FIRST_PORT, FIRST_PORT + 1
 """The first is for what agents of live hosts say to each other, which no capture keeps."""

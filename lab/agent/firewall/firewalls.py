@@ -89,10 +89,10 @@ def _saved(saver: str, tool: str, family: str) -> tuple[list[dict[str, Any]], st
     arguments = [saver, *guard, *counts]
     done = programs.run(arguments, TIMEOUT)
     said = done["errors"].strip()
-    return list(_parse_saved(done["output"], tool, family)), said or f"{saver} showed nothing"
+    return list(parse_saved(done["output"], tool, family)), said or f"{saver} showed nothing"
 
 
-def _parse_saved(text: str, tool: str, family: str) -> Iterator[dict[str, Any]]:
+def parse_saved(text: str, tool: str, family: str) -> Iterator[dict[str, Any]]:
     """The output of iptables-save, ip6tables-save, ebtables-save or arptables-save, with counters where they are."""
     table = ""
     lengths: dict[str, int] = {}

@@ -26,7 +26,7 @@ def of_nft(path: str) -> list[dict[str, Any]]:
     """
     The rules of a file of nft with those that it includes; why they could not be read.
 
-    None if the kernel has no nf_tables now: then tunnel packets need no rule of nft, and to look would load a module.
+    No rules if the kernel has no nf_tables now: then tunnel packets need none of nft, and to look would load a module.
     """
     if not nftables.present():
         return []
@@ -40,7 +40,7 @@ def of_nft(path: str) -> list[dict[str, Any]]:
 
 def of_iptables(text: str) -> list[dict[str, Any]]:
     """The rules of a file of iptables-restore."""
-    return list(firewalls._parse_saved(text, "iptables", "ip"))
+    return list(firewalls.parse_saved(text, "iptables", "ip"))
 
 
 def changes(commands: Sequence[str]) -> Iterator[dict[str, Any]]:

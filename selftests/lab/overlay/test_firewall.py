@@ -131,7 +131,7 @@ def read(text: str | Chains, table: str = "firewalld") -> Firewall:
 
 
 def _saved(text: str) -> list[dict[str, Any]]:
-    return list(firewalls._parse_saved(text, "iptables-nft", "ip"))
+    return list(firewalls.parse_saved(text, "iptables-nft", "ip"))
 
 
 def listed(chains: Chains, table: str) -> Iterator[dict[str, Any]]:
