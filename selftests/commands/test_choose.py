@@ -182,7 +182,7 @@ def test_a_module_that_is_there_is_loaded_by_name(tmp_path: Path, monkeypatch: p
 class Refusing:
     """A node on whose kernel iptables does not work, or where there is none."""
 
-    def __init__(self, status: int | None) -> None:
+    def __init__(self, status: int) -> None:
         self.machine = SimpleNamespace(name="the agent on this machine", kind="local", load_modules=lambda *names: {})
         self.answer = {"status": status, "output": "", "errors": "can't initialize iptables table `filter'"}
 
@@ -190,13 +190,32 @@ class Refusing:
         return self.answer
 
 
-@pytest.mark.parametrize(("status", "installing"), [(None, True), (3, False)])
-def test_a_program_that_is_there_is_not_installed_again(status: int | None, installing: bool) -> None:
+@pytest.mark.parametrize(("status", "installing"), [(127, True), (3, False)])
+def test_a_program_that_is_there_is_not_installed_again(status: int, installing: bool) -> None:
     """If the kernel rejects iptables, its modules are missing: installing the package would not help."""
     with pytest.raises(EnvironmentProblem, match="no working iptables") as refused:
         firewall.tool(Refusing(status))  # type: ignore[arg-type]
 
     assert ("apt-get install iptables" in str(refused.value.remedy)) == installing
+
+
+class Listing(Refusing):
+    """A guest whose kernel has nf_tables, but not for IPv4: iptables-nft lists no rule, and adds none."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.machine.kind = "guest"
+
+    def run(self, *arguments: str) -> dict[str, object]:
+        return self.answer if "-N" in " ".join(arguments) else {"status": 0, "output": "", "errors": ""}
+
+
+def test_an_iptables_that_only_lists_is_not_used() -> None:
+    """A kernel that lists rules but accepts none has no working iptables; the fix names guest kernels that have it."""
+    with pytest.raises(EnvironmentProblem, match="no working iptables") as refused:
+        firewall.tool(Listing())  # type: ignore[arg-type]
+
+    assert "Debian 12 or 13" in str(refused.value.remedy)
 
 
 def test_local_machine_starts_beside_other_work(possible: abilities.Abilities) -> None:
