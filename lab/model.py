@@ -382,7 +382,7 @@ class Finding:
     evidence: str
     remedy: str = ""
     requirements: tuple[str, ...] = ()
-    """Those that it breaks whatever a test sees (`checkup.boot_persistence`); a run adds those of the failed tests."""
+    """Those that it breaks whatever a test sees (`boot.persistence`); a run adds those of the failed tests."""
     host: str = ""
     note: bool = False  # nothing is lost by it, so that no command is given
     rule: str = ""

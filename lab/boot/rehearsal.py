@@ -17,9 +17,8 @@ from ipaddress import IPv4Interface
 from typing import Any
 
 from lab import laboratory
-from lab.boot import daemons
+from lab.boot import daemons, persistence
 from lab.boot.daemons import TOOLS
-from lab.checkup import boot_persistence
 from lab.errors import EnvironmentProblem, RootNeeded
 from lab.laboratory import BuiltLab
 from lab.machines import program
@@ -119,7 +118,7 @@ def unloaded(failed: Sequence[Failure]) -> str:
 def _copies(nodes: Mapping[str, Node], topology: Topology) -> dict[str, CopiedFiles]:
     """The files of each host's boot."""
     calls = [
-        (nodes[plan.name], nodes[plan.name].call(Agent.copied_at_boot, boot_persistence.words(topology, plan)))
+        (nodes[plan.name], nodes[plan.name].call(Agent.copied_at_boot, persistence.words(topology, plan)))
         for plan in topology.nodes
     ]
     found = {plan.name: CopiedFiles(**answer) for plan, answer in zip(topology.nodes, ask_all(calls), strict=True)}
@@ -295,7 +294,7 @@ def differences(topology: Topology, plan: NodePlan, live: ConfiguredNode, booted
         summary = f"a rehearsed boot does not make {parts}"
         evidence, remedy = (
             "there on the live host, not after its files were booted in a lab",
-            boot_persistence.written(topology),
+            persistence.written(topology),
         )
         yield Finding("lost-at-boot", plan.name, lost[0].device, summary, evidence, remedy, ("BOOT-04",))
     for one in found:

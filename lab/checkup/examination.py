@@ -14,15 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab import live
-from lab.checkup import (
-    boot_persistence,
-    firewall_persistence,
-    host_checks,
-    live_host,
-    pair_checks,
-    underlay_checks,
-    underlay_probe,
-)
+from lab.boot import firewall_persistence, persistence
+from lab.checkup import boot_checks, host_checks, live_host, pair_checks, underlay_checks, underlay_probe
 from lab.checkup.check import Check, State
 from lab.checkup.live_host import ALL, LiveHost
 from lab.checkup.underlay_probe import UnderlayEnd, UnderlayPath
@@ -86,7 +79,7 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
     understood = understand({role: host.seen for role, host in hosts.items()}) if len(hosts) > 1 else None
     topology = understood.topology if understood else None
     plans = topology.plans if topology else {}
-    whole = boot_persistence.sized(understood.whole, seen) if understood and understood.whole else None
+    whole = persistence.sized(understood.whole, seen) if understood and understood.whole else None
     hubs = [spec.role for spec in specs if spec.is_hub or spec.standby]
     bridges = {name for name, plan in plans.items() if plan.holder == "bridge"}
     tunnel = wanted.tunnel or _kind(hosts, topology)
@@ -102,9 +95,9 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
     there = {role: host for role, host in hosts.items() if role not in silent}
     for role, (files, manager, *about_firewall) in booted.items():
         if topology is not None and (plan := plans.get(role)):
-            with_mtu = boot_persistence.sized(topology, seen)
-            made.append(boot_persistence.check(hosts[role].spec, with_mtu, plan, files, manager, seen[role]))
-            made += _firewall(hosts[role], topology, plan, *about_firewall)
+            with_mtu = persistence.sized(topology, seen)
+            made.append(boot_checks.overlay(hosts[role].spec, with_mtu, plan, files, manager, seen[role]))
+            made += boot_checks.firewall(hosts[role], topology, plan, *about_firewall)
     if set(hubs) - there.keys():
         unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
         return Examined((*made, Check("warning", ALL, "overlay", unread)))
@@ -116,7 +109,7 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
         crossings = [check for each in crossed for check in underlay_checks.checks(each)]
     found = _diagnosed({role: host for role, host in there.items() if role not in late}, specs, wanted.cloud)
     made += pair_checks.checks(hosts, topology, found.findings)
-    findings = tuple(boot_persistence.kept(whole, found.findings, booted)) if whole else found.findings
+    findings = tuple(persistence.kept(whole, found.findings, booted)) if whole else found.findings
     made += [*map(_line, findings), *found.checks]
     made += [*(_lost(role, problem) for role, problem in late.items()), *crossings]
     made += _unplaced(hosts, plans, carrier)
@@ -138,22 +131,12 @@ def _booted(
 
     def ask(role: str, plan: NodePlan) -> list[Any]:
         node = hosts[role].node
-        about = [*boot_persistence.calls(node, topology, plan), *firewall_persistence.calls(node, topology)]
+        about = [*persistence.calls(node, topology, plan), *firewall_persistence.calls(node, topology)]
         return node.machine.batch(about)
 
     answers = live_host.each(plans, machines, ask, deadline)
     lost = {role: answer for role, answer in answers.items() if isinstance(answer, OvercastError)}
     return {role: answer for role, answer in answers.items() if not isinstance(answer, OvercastError)}, lost
-
-
-def _firewall(
-    host: LiveHost, topology: Topology, plan: NodePlan, firewalld: Mapping[str, Any], named: boot_persistence.Named
-) -> Iterator[Check]:
-    """What of a host's firewall is lost at boot; without root, rules cannot be read (`host_checks`)."""
-    kept = [firewall_persistence.of_firewalld(topology, plan, firewalld)]
-    if host.firewall:
-        kept.append(firewall_persistence.of_rules(topology, plan, host.firewall.rules, named))
-    return firewall_persistence.checks(host.role, *kept)
 
 
 def _line(finding: Finding) -> Check:

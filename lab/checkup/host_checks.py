@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lab.boot import persistence
 from lab.boot.common import SYSCTLS
-from lab.checkup import boot_persistence
 from lab.checkup.check import Check
 from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, LiveHost
 from lab.clouds import firmware
@@ -123,12 +123,12 @@ def _broadcast_ping(host: LiveHost) -> Check:
     value = host.sysctls.get(BROADCAST_PING)
     if value != "0":
         found = f"icmp_echo_ignore_broadcasts is {value}, expected 0: it would answer no broadcast ping"
-        answering = f"{boot_persistence.ANSWERED} && sudo sysctl -p {SYSCTLS}"
+        answering = f"{persistence.ANSWERED} && sudo sysctl -p {SYSCTLS}"
         return Check(
             "problem", host.role, "broadcast ping", found, answering, problem="does not answer broadcast pings"
         )
     persisted = host.details["persisted"]
-    for one in boot_persistence.ping(host.role, persisted):
+    for one in persistence.ping(host.role, persisted):
         return Check("warning", host.role, "broadcast ping", one.summary, one.remedy)
     return Check("ok", host.role, "broadcast ping", f"answered, also after a boot ({persisted[BROADCAST_PING][0]})")
 

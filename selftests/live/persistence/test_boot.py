@@ -24,7 +24,8 @@ from lab.boot import common
 from lab.boot.common import Files
 from lab.boot.daemons import NETWORK_MANAGER, NETWORKD
 from lab.boot.formats import ansible, cloud_init, ifupdown, netplan, networkd, networkmanager, shell
-from lab.checkup import boot_persistence
+from lab.boot.persistence import ping
+from lab.checkup import boot_checks
 from lab.commands.main import main
 from lab.errors import UsageProblem
 from lab.machines.base import call
@@ -276,7 +277,7 @@ def after_a_reboot(rig: Rig, capsys: pytest.CaptureFixture[str]) -> dict[str, di
     """The doctor's lines about each host's next boot."""
     main(["doctor", f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}", "--json"])
     checks = json.loads(capsys.readouterr().out)["checks"]
-    return {check["role"]: check for check in checks if check["check"] == boot_persistence.WHAT}
+    return {check["role"]: check for check in checks if check["check"] == boot_checks.WHAT}
 
 
 UNITS = {
@@ -322,7 +323,7 @@ def test_the_suite_asserts_what_a_boot_makes(tmp_path: Path) -> None:
         daemons.shell(rig.hosts["spoke2"], f"sed -i s/{plan.hub.endpoint}/10.0.0.99/ {shell.SCRIPT}")
         daemons.enable(rig.hosts["hub"])
         broken = persistence(rig, tmp_path / "broken")
-        (fix,) = [one.remedy for one in boot_persistence.ping("spoke1", {})]
+        (fix,) = [one.remedy for one in ping("spoke1", {})]
         daemons.shell(rig.hosts["spoke1"], fix.replace("sudo ", ""))
         fixed = persistence(rig, tmp_path / "fixed")
 

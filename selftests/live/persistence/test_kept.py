@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lab.boot.formats import ifupdown, netplan, networkd, networkmanager, shell
-from lab.checkup import boot_persistence
+from lab.checkup import boot_checks
 from lab.commands.main import main
 from selftests.live.persistence import daemons
 from selftests.live.persistence.test_boot import UNITS, made
@@ -47,9 +47,7 @@ def doctor(rig: Rig, capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str]
     """The doctor's lines about what is missing now and after a reboot, by host and check."""
     main(["doctor", f"--hosts={rig.specs}", f"--ssh-config={rig.ssh_config}", "--json"])
     checks = json.loads(capsys.readouterr().out)["checks"]
-    return {
-        (one["role"], one["check"]): one for one in checks if one["check"] in (*LACKING.values(), boot_persistence.WHAT)
-    }
+    return {(one["role"], one["check"]): one for one in checks if one["check"] in (*LACKING.values(), boot_checks.WHAT)}
 
 
 @pytest.mark.parametrize("tool", STRIPPED)
@@ -78,16 +76,16 @@ def test_what_is_missing_is_added_for_good_by_the_tool(
             if check in LACKING.values():
                 run_as_root(rig, name, one["fix"])
                 run_as_root(rig, name, one["fix_for_good"])
-        run_as_root(rig, "hub", found["hub", boot_persistence.WHAT]["fix"] if ports else "true")
+        run_as_root(rig, "hub", found["hub", boot_checks.WHAT]["fix"] if ports else "true")
         kept = doctor(rig, capsys)
         _, result = run(rig, tmp_path / "reports", "--rehearse", "tests/persistence")
 
     lasting = {name: found[name, code]["fix_for_good"] for name, code in LACKING.items()}
     assert printed == (lasting if tool == "networkd" else {})
-    assert found["spoke1", boot_persistence.WHAT]["fix"] == lasting["spoke1"]
-    assert found["hub", boot_persistence.WHAT]["state"] == ("warning" if ports else "ok")
+    assert found["spoke1", boot_checks.WHAT]["fix"] == lasting["spoke1"]
+    assert found["hub", boot_checks.WHAT]["state"] == ("warning" if ports else "ok")
     assert {check: one["state"] for check, one in kept.items()} == {
-        (name, boot_persistence.WHAT): "ok" for name in rig.hosts
+        (name, boot_checks.WHAT): "ok" for name in rig.hosts
     }
     outcomes = {one["id"]: one["outcome"] for one in result["requirements"]}
     assert (outcomes["BOOT-01"], outcomes["BOOT-04"]) == ("passed", "passed"), result["findings"]

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from lab.boot import saved_rules
-from lab.checkup import firewall_persistence
+from lab.boot import firewall_persistence, saved_rules
+from lab.checkup import boot_checks
 from lab.commands.main import main
 from lab.firewall.rules import FirewallRule
 from lab.model import TunnelOptions
 from lab.topology import topologies
-from selftests.checkup.boot.test_boot_persistence import named
+from selftests.checkup.boot.test_persistence import named
 from selftests.live.conftest import on_this_kernel
 from selftests.live.persistence import daemons
 from selftests.live.rig import Rig
@@ -66,7 +66,7 @@ def doctor(rig: Rig, output: Path, hosts: str = "") -> list[dict[str, str]]:
     with output.open("w") as file, contextlib.redirect_stdout(file):
         main(["doctor", f"--hosts={hosts or rig.specs}", f"--ssh-config={rig.ssh_config}", "--json"])
     checks = json.loads(output.read_text())["checks"]
-    return [check for check in checks if check["check"] == firewall_persistence.WHAT]
+    return [check for check in checks if check["check"] == boot_checks.FIREWALL]
 
 
 @pytest.mark.skipif(

@@ -17,15 +17,12 @@ from typing import Any
 
 from lab import tunnels
 from lab.boot import additions
-from lab.checkup.check import Check
 from lab.machines.base import Call
-from lab.machines.live.hosts import HostSpec
 from lab.machines.node import Agent, Node
 from lab.model import Finding, NodePlan, Topology
 from lab.output.finding_text import for_good
 from lab.overlay.recognition.readback import BROADCAST_PING, ConfiguredNode
 
-WHAT = "after a reboot"
 ANSWERED = for_good(f"sudo sysctl -w {BROADCAST_PING}=0")
 """The command by which a host answers broadcast pings after a boot."""
 MANAGERS = ("systemd-networkd", "ifupdown", "netplan", "NetworkManager", "network-scripts")
@@ -44,10 +41,10 @@ Named = Sequence[Mapping[str, Any]]
 
 def words(topology: Topology, node: NodePlan) -> list[str]:
     """What the files of a host must name."""
-    return [*_parts(topology, node), *_facts(topology, node)]
+    return [*parts(topology, node), *_facts(topology, node)]
 
 
-def _parts(topology: Topology, node: NodePlan) -> dict[str, str]:
+def parts(topology: Topology, node: NodePlan) -> dict[str, str]:
     """What is made, and how it is called to the user."""
     parts = {device: device for device in topology.devices(node.name)}
     return {**parts, str(topology.multicast_route): f"the multicast route {topology.multicast_route}"}
@@ -83,9 +80,9 @@ def findings(
     used = [file for file in named if not file["obstacle"]]
     own = additions.Host(topology, node, manager, used)
     doubtful = {word for file in undetermined(topology, node, named) for word in file["words"]}
-    if doubtful & _parts(topology, node).keys():
+    if doubtful & parts(topology, node).keys():
         return
-    lacking = {word: part for word, part in _parts(topology, node).items() if not _naming(used, word)}
+    lacking = {word: part for word, part in parts(topology, node).items() if not naming(used, word)}
     unused: dict[tuple[str, str], list[str]] = {}
     for file in named:
         if file["obstacle"] and lacking.keys() & set(file["words"]):
@@ -111,8 +108,8 @@ def findings(
     for word, fact in _facts(topology, node).items():
         if word in doubtful or (word == str(node.overlay.ip) and _addressed(used, node)):
             continue
-        found = [] if word == str(node.overlay.ip) else _naming(used, word)
-        if not found and (others := [file for file in _naming(named, word) if file["obstacle"]]):
+        found = [] if word == str(node.overlay.ip) else naming(used, word)
+        if not found and (others := [file for file in naming(named, word) if file["obstacle"]]):
             file = others[0]
             summary = f"a boot does not use {file['path']}: {file['obstacle']}"
             fix = file["fix"] or additions.command(own, [word]) or written(topology, manager)
@@ -130,7 +127,7 @@ def findings(
             fix = f"{command}    # or correct the overlay, if the file is right"
         yield finding("boot-file-differs", summary, f"{device} has {setting} {now} now", fix, "BOOT-03")
     for name in topology.devices(node.name):
-        tools = {file["tool"]: file["path"] for file in _naming(used, name) if file["tool"] in MANAGERS}
+        tools = {file["tool"]: file["path"] for file in naming(used, name) if file["tool"] in MANAGERS}
         if len(tools) > 1:
             both = " and ".join(f"{tool} ({path})" for tool, path in tools.items())
             fix = f"grep -n {name} {' '.join(tools.values())}    # then take it out of all but one"
@@ -202,7 +199,7 @@ def _keeping(topology: Topology, node: NodePlan, named: Named, manager: str, fin
         return ""
     used = [file for file in named if not file["obstacle"]]
     own = additions.Host(topology, node, manager, used)
-    lacking = [word for word in (*_parts(topology, node), str(node.overlay.ip)) if not _naming(used, word)]
+    lacking = [word for word in (*parts(topology, node), str(node.overlay.ip)) if not naming(used, word)]
     unused = [file for file in named if file["obstacle"] and {*lacking} & {*file["words"]}]
     if unused and unused[0]["fix"]:
         return str(unused[0]["fix"])
@@ -227,35 +224,18 @@ def unread(named: Named) -> list[str]:
 def undetermined(topology: Topology, node: NodePlan, named: Named) -> list[Mapping[str, Any]]:
     """The files that may have what no other has, as far as can be determined."""
     used = [file for file in named if not file["obstacle"]]
-    lacking = {word for word in words(topology, node) if not _naming(used, word)}
+    lacking = {word for word in words(topology, node) if not naming(used, word)}
     return [file for file in named if UNDETERMINED in file["obstacle"] and lacking & {*file["words"]}]
 
 
 def files(topology: Topology, node: NodePlan, named: Named) -> list[str]:
     """The files that a boot uses for a host's part of the overlay."""
-    parts = _parts(topology, node).keys()
-    return list(dict.fromkeys(file["path"] for file in named if not file["obstacle"] and parts & set(file["words"])))
+    wanted = parts(topology, node).keys()
+    return list(dict.fromkeys(file["path"] for file in named if not file["obstacle"] and wanted & set(file["words"])))
 
 
-def check(
-    spec: HostSpec, topology: Topology, node: NodePlan, named: Named, manager: str, seen: ConfiguredNode | None = None
-) -> Check:
-    """The same as one line: the first thing that is not as it is now, or the files that make it."""
-    for found in findings(topology, node, named, manager, seen):
-        here = "" if found.remedy == written(topology, manager) else None
-        return Check("warning", spec.role, WHAT, found.summary, found.remedy, at=here)
-    for file in undetermined(topology, node, named):
-        return Check("warning", spec.role, WHAT, f"{file['path']}: {file['obstacle']}", file["fix"])
-    lacking = [word for word in _parts(topology, node) if not _naming(named, word)]
-    if lacking:
-        hidden = f"cannot be determined: {', '.join(unread(named))} is readable for root only"
-        fix = f"--sudo, or in --hosts: {spec.variant(sudo='true')}"
-        return Check("warning", spec.role, WHAT, hidden, fix, at="")
-    paths = ", ".join(files(topology, node, named))
-    return Check("ok", spec.role, WHAT, f"its devices and the multicast route are named in {paths}")
-
-
-def _naming(named: Named, word: str) -> Named:
+def naming(named: Named, word: str) -> Named:
+    """The files that name a word."""
     return [file for file in named if word in file["words"]]
 
 

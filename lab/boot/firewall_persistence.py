@@ -6,19 +6,16 @@ What of a host's own firewall is still there after a reboot (BOOT-05, BOOT-06), 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lab.boot import saved_rules
 from lab.boot.formats import firewalld
-from lab.checkup.check import Check
 from lab.firewall.rules import FirewallRule
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node
 from lab.model import Finding, NodePlan, Topology
-
-WHAT = "firewall after a reboot"
 
 
 @dataclass(frozen=True)
@@ -58,15 +55,3 @@ def of_rules(
     saved = saved_rules.judged(topology, plan, needed, named)
     proof = f"the rule that accepts tunnel packets is loaded from {', '.join(saved.paths)}"
     return PersistenceResult(True, saved.found, saved.unknown, proof, saved.shown)
-
-
-def checks(role: str, *kept: PersistenceResult) -> Iterator[Check]:
-    """The same as lines of a report; none where no firewall needs a rule for the overlay."""
-    for one in kept:
-        if one.applies and one.unread:
-            yield Check("warning", role, WHAT, one.unread, one.remedy, at="" if one.remedy == "--sudo" else None)
-        elif one.applies and not one.found:
-            yield Check("ok", role, WHAT, one.proof)
-        yield from (
-            Check("warning", role, WHAT, f"{lost.summary} ({lost.evidence})", lost.remedy) for lost in one.found
-        )

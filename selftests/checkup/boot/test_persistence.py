@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lab.boot import saved_rules
-from lab.checkup import boot_persistence
+from lab.boot import persistence, saved_rules
+from lab.checkup import boot_checks
 from lab.machines.live.hosts import HostSpec
 from selftests.checkup.boot import boot_host
 from selftests.checkup.boot.boot_states import NODE, PLAN, SEEN
@@ -53,7 +53,7 @@ def own_files() -> set[Path]:
 def found() -> Mapping[str, list[dict[str, Any]]]:
     """What the agent finds on a host in each state."""
     states = [{"files": one.files, "enabled": one.enabled, "done": one.done} for one in STATES.values()]
-    return dict(zip(STATES, named(states, boot_persistence.words(PLAN, NODE)), strict=True))
+    return dict(zip(STATES, named(states, persistence.words(PLAN, NODE)), strict=True))
 
 
 @pytest.mark.parametrize(("prefix", "loaded"), [("", ["gre", "iptables"]), ("echo ", [])])
@@ -73,7 +73,7 @@ def test_what_a_boot_configures_is_reported(found: Mapping[str, list[dict[str, A
         packages = "ifupdown netplan.io network-manager systemd"
         pytest.skip(f"{lacking[0]} is missing: apt-get install --no-install-recommends {packages}")
 
-    check = boot_persistence.check(HostSpec(1, "spoke1", "spoke1"), PLAN, NODE, found[name], "", SEEN)
+    check = boot_checks.overlay(HostSpec(1, "spoke1", "spoke1"), PLAN, NODE, found[name], "", SEEN)
 
     assert (check.state, state.found in check.found) == (state.state, True), check.found
     assert state.fix in (check.remedy or "")
