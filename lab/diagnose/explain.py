@@ -27,7 +27,7 @@ from lab.diagnose.safe_fixes import careful
 from lab.diagnose.scene import HostScene, Scene
 from lab.errors import NotApplicable
 from lab.model import Finding
-from lab.probes.deadlines import Flow, FlowKind
+from lab.probes.deadlines import Flow
 
 BY_ITS_DROPS = frozenset({"tunnel-packets-dropped", "firewall-drops"})
 """What a firewall's rule is called that is known by its counter alone."""
@@ -70,13 +70,11 @@ class Diagnosis:
 
 def diagnose(scene: Scene) -> Diagnosis:
     """The findings, and the losses that the trial showed, for later waits."""
-    kinds: dict[str, FlowKind] = {"broadcast": "broadcast", "multicast": "multicast", "unicast": "unicast"}
     dead = {
-        Flow(one.network, kinds[one.kind], one.sender, receiver)
+        way
         for one in scene.trial.exchanges
-        if one.kind in kinds and (one.network, one.kind) != ("underlay", "broadcast")
-        for receiver in one.receivers
-        if len(one.lost(receiver)) == len(one.sent) and (not one.refused or one.kind == "unicast")
+        if (one.network, one.kind) != ("underlay", "broadcast") and (not one.refused or one.kind == "unicast")
+        for way in one.silent
     }
     findings = causes(scene)
     places = whereabouts(scene, findings)

@@ -9,23 +9,22 @@ live hosts bear it too.
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lab import tunnel_packets
 from lab.diagnose.groups import UDP_HEADERS
-from lab.diagnose.senders import BURST, GRACE, call_all, few, joined
+from lab.diagnose.senders import BURST, GRACE, Listen, call_all, few, impatient, joined
 from lab.errors import CheckFailed, FramesLost, OvercastError, RootNeeded
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
 from lab.laboratory import Lab
-from lab.machines.node import Agent
 from lab.model import ALL_NODES, LIMITED_BROADCAST, Network
 from lab.probes.capture import sightings
 from lab.probes.capture.sightings import Sighting
+from lab.probes.deadlines import Flow, FlowKind
 from lab.probes.host_state import snooping
 from lab.probes.listening import Listening
 from lab.probes.payloads import mark, unique
@@ -43,7 +42,6 @@ FEW_OCTETS = 64
 AFEW = {"count": FEW, "ttl": CONTROL_TTL}
 """With a TTL that outlives routers: the bursts have that of applications, 1 for multicast."""
 
-Listen = Callable[..., Listening]
 ExchangeKind = Literal[
     "broadcast",
     "multicast",
@@ -56,6 +54,7 @@ ExchangeKind = Literal[
     "group",
     "named broadcast",
 ]
+WAITED: tuple[FlowKind, ...] = ("broadcast", "multicast", "unicast")
 NAMED: tuple[ExchangeKind, ...] = ("group", "limited broadcast", "unicast")
 """The kinds that do not say where the datagrams were sent."""
 
@@ -101,6 +100,12 @@ class Exchange:
 
     def lost(self, receiver: str) -> tuple[bytes, ...]:
         return tuple(payload for payload, count in self.copies(receiver).items() if count == 0)
+
+    @property
+    def silent(self) -> list[Flow]:
+        """The ways on which nothing of it arrived, of the kinds that tests wait for."""
+        lost = [name for name in self.receivers if len(self.lost(name)) == len(self.sent)]
+        return [Flow(self.network, kind, self.sender, name) for kind in WAITED if kind == self.kind for name in lost]
 
     @property
     def spent(self) -> int:
@@ -164,7 +169,7 @@ def run(lab: Lab, groups: Sequence[str] = (), apart: Sequence[Mapping[str, int]]
     """Runs every exchange; `groups` and what is `apart` are tried in addition to the usual."""
     call_all(lab)
     senders = few(lab)
-    listen = _impatient(lab)
+    listen = impatient(lab)
     exchanges = [*_on_overlay(lab, listen, senders, groups, apart), *_on_underlay(lab, listen, senders)]
     pings6 = _pings(senders[:2], ALL_NODES) if lab.topology.ipv6 else ()
     pings = () if lab.topology.native else _pings(senders, lab.everyone)
@@ -181,7 +186,7 @@ class _Burst:
     options: Mapping[str, Any]
 
 
-def _burst(kind: ExchangeKind, sender: Host, receivers: Sequence[str], to: str, **how: Any) -> _Burst:
+def burst(kind: ExchangeKind, sender: Host, receivers: Sequence[str], to: str, **how: Any) -> _Burst:
     """A burst of `count` datagrams of `size` octets on a `network`; what else there is are options of `udp.send`."""
     network, count, size = how.pop("network", "overlay"), how.pop("count", BURST), how.pop("size", None)
     sent = tuple(unique(size) for _ in range(count))
@@ -200,44 +205,46 @@ def _on_overlay(
     tried = tuple(dict.fromkeys([*GROUPS, *groups]))
     tried = tuple(filter(snooping.is_listed, tried)) if native else tried
     group = fresh(ORGANIZATION)
-    to_hosts = [one for each in senders for one in _to_hosts(lab, each, senders, sizes[each.name])]
-    yield from _exchanged(lab, listen, to_hosts)
-    to_group = [one for each in senders for one in _to_group(lab, each, group, sizes[each.name])]
-    yield from _exchanged(lab, listen, to_group, group=group)
-    others = [_burst("group", each, lab.others(each), to, **AFEW) for each in senders for to in tried]
+    hosts = [one for each in senders for one in to_hosts(lab, each, senders, sizes[each.name])]
+    yield from exchanged(lab, listen, hosts)
+    members = [one for each in senders for one in to_group(lab, each, group, sizes[each.name])]
+    yield from exchanged(lab, listen, members, group=group)
+    others = [burst("group", each, lab.others(each), to, **AFEW) for each in senders for to in tried]
     # a host that cannot join or bind has been reported by the bursts before
-    yield from (one for one in _exchanged(lab, listen, others, group=tried) if one.heard is not None)
+    yield from (one for one in exchanged(lab, listen, others, group=tried) if one.heard is not None)
     for named in apart if FABRIC in lab.nodes else ():  # on live hosts a port may be in use
         port, size = named.get("port"), named.get("size", FEW_OCTETS)
         how = {"count": LARGE_BURST, "size": size, "tos": named.get("tos")}
         able = [each for each in senders if FEW_OCTETS <= size < sizes[each.name]]
-        to_hosts = [_burst("named broadcast", each, lab.others(each), lab.everyone, **how) for each in able]
-        yield from _exchanged(lab, listen, [] if native else to_hosts, port=port)
+        hosts = [burst("named broadcast", each, lab.others(each), lab.everyone, **how) for each in able]
+        yield from exchanged(lab, listen, [] if native else hosts, port=port)
         # rules of routing do not decide on broadcast
         kind: ExchangeKind = "multicast" if native else "group"
-        to_group = [_burst(kind, each, lab.others(each), group, **how) for each in able]
-        yield from _exchanged(lab, listen, to_group, group=group, port=port)
+        members = [burst(kind, each, lab.others(each), group, **how) for each in able]
+        yield from exchanged(lab, listen, members, group=group, port=port)
 
 
-def _to_hosts(lab: Lab, sender: Host, senders: Sequence[Host], full: int) -> Iterator[_Burst]:
-    others = lab.others(sender)
+def to_hosts(lab: Lab, sender: Host, senders: Sequence[Host], full: int = 0, **how: Any) -> Iterator[_Burst]:
+    """What one kind of socket receives: broadcast, of all sizes up to what fills the MTU (`full`), and unicast."""
+    others, afew = lab.others(sender), {**AFEW, **how}
     if not lab.topology.native:
-        yield _burst("broadcast", sender, others, lab.everyone)
+        yield burst("broadcast", sender, others, lab.everyone, **how)
         if full:
-            yield _burst("full-size broadcast", sender, others, lab.everyone, size=full, count=LARGE_BURST)
+            yield burst("full-size broadcast", sender, others, lab.everyone, size=full, count=LARGE_BURST)
             fragmented = full + FRAGMENT
-            yield _burst("fragmented broadcast", sender, others, lab.everyone, size=fragmented, count=LARGE_BURST)
-        yield _burst("limited broadcast", sender, others, LIMITED_BROADCAST, device=sender.plan.device, **AFEW)
+            yield burst("fragmented broadcast", sender, others, lab.everyone, size=fragmented, count=LARGE_BURST)
+        yield burst("limited broadcast", sender, others, LIMITED_BROADCAST, device=sender.plan.device, **afew)
     for peer in senders:
         if peer.name in others:
-            yield _burst("unicast", sender, [peer.name], peer.address(), **AFEW)
+            yield burst("unicast", sender, [peer.name], peer.address(), **afew)
 
 
-def _to_group(lab: Lab, sender: Host, group: str, full: int) -> Iterator[_Burst]:
+def to_group(lab: Lab, sender: Host, group: str, full: int = 0, **how: Any) -> Iterator[_Burst]:
+    """What members of a group receive."""
     others = lab.others(sender)
-    yield _burst("multicast", sender, others, group)
+    yield burst("multicast", sender, others, group, **how)
     if full and lab.topology.native:
-        yield _burst("full-size multicast", sender, others, group, size=full, count=LARGE_BURST)
+        yield burst("full-size multicast", sender, others, group, size=full, count=LARGE_BURST)
 
 
 def _full_size(lab: Lab, sender: Host) -> int:
@@ -251,40 +258,50 @@ def _full_size(lab: Lab, sender: Host) -> int:
 def _on_underlay(lab: Lab, listen: Listen, senders: Sequence[Host]) -> list[Exchange]:
     """Unicast between the ends of tunnels and a broadcast, as the control; in a lab, forged sources too."""
     how: dict[str, Any] = {"network": "underlay", "ttl": CONTROL_TTL}
-    bursts = [
-        _burst("unicast", sender, [receiver.name], receiver.address("underlay"), **how)
-        for sender, receiver in joined(lab, senders)
-    ]
+    bursts = to_ends(lab, senders, **how)
     for sender in senders[:2]:
-        bursts.append(_burst("broadcast", sender, lab.others(sender), sender.plan.broadcast("underlay"), **how))
-    exchanges = _exchanged(lab, listen, bursts, network="underlay")
+        bursts.append(burst("broadcast", sender, lab.others(sender), sender.plan.broadcast("underlay"), **how))
+    exchanges = exchanged(lab, listen, bursts, network="underlay")
     forging = [host for host in senders if FABRIC in lab.nodes and not host.is_hub]
     return [*exchanges, *(_foreign_source(lab, listen, host) for host in forging)]
 
 
-def _exchanged(lab: Lab, listen: Listen, bursts: Sequence[_Burst], **sockets: Any) -> list[Exchange]:
-    """Makes the exchanges, with one listening for all of them, or one for each sender if a host cannot listen."""
+def to_ends(lab: Lab, among: Sequence[Host], **how: Any) -> list[_Burst]:
+    """Unicast on the underlay between the ends of tunnels."""
+    return [
+        burst("unicast", sender, [receiver.name], receiver.address("underlay"), **{"network": "underlay", **how})
+        for sender, receiver in joined(lab, among)
+    ]
+
+
+def exchanged(
+    lab: Lab, listen: Listen, bursts: Sequence[_Burst], *, follow: bool = True, **sockets: Any
+) -> list[Exchange]:
+    """
+    Makes the exchanges, with one listening for all of them, or one for each sender if a host cannot listen.
+
+    `follow`: looks in the captures for where their datagrams were seen.
+    """
     if not bursts:
         return []
-    receivers = list(dict.fromkeys(name for burst in bursts for name in burst.exchange.receivers))
-    sightings.forget(lab.tapped)  # what is looked through for these bursts is these bursts
+    receivers = list(dict.fromkeys(name for each in bursts for name in each.exchange.receivers))
+    if follow:
+        sightings.forget(lab.tapped)  # what is looked through for these bursts is these bursts
     try:
         with listen(receivers, **sockets) as heard:
             stimuli = [
-                lab[burst.exchange.sender].udp.send(
-                    list(burst.exchange.sent), to=burst.to, lost_if_refused=True, **burst.options
+                lab[each.exchange.sender].udp.send(
+                    list(each.exchange.sent), to=each.to, lost_if_refused=True, **each.options
                 )
-                for burst in bursts
+                for each in bursts
             ]
     except (OSError, OvercastError) as refusal:
-        by_sender = [list(own) for _, own in itertools.groupby(bursts, lambda burst: burst.exchange.sender)]
+        by_sender = [list(own) for _, own in itertools.groupby(bursts, lambda each: each.exchange.sender)]
         if len(by_sender) == 1:
-            return [replace(burst.exchange, refused=str(refusal)) for burst in bursts]
-        return [one for own in by_sender for one in _exchanged(lab, listen, own, **sockets)]
-    exchanges = [
-        _heard(burst.exchange, heard, stimulus.refused) for burst, stimulus in zip(bursts, stimuli, strict=True)
-    ]
-    return _followed(lab, heard, exchanges)
+            return [replace(each.exchange, refused=str(refusal)) for each in bursts]
+        return [one for own in by_sender for one in exchanged(lab, listen, own, follow=follow, **sockets)]
+    exchanges = [_heard(each.exchange, heard, stimulus.refused) for each, stimulus in zip(bursts, stimuli, strict=True)]
+    return _followed(lab, heard, exchanges) if follow else exchanges
 
 
 def _heard(exchange: Exchange, heard: Listening, refused: str) -> Exchange:
@@ -312,29 +329,6 @@ def _followed(lab: Lab, heard: Listening, exchanges: list[Exchange]) -> list[Exc
         if (at := number.get(mark(one.frame))) is not None:
             own[at].append(replace(one, frame=one.frame[:HEAD]))
     return [replace(exchange, sightings=tuple(each)) for exchange, each in zip(exchanges, own, strict=True)]
-
-
-def _impatient(lab: Lab) -> Listen:
-    """How the trial listens: for a short time, and where the hub may prune, from when it has heard of the members."""
-    pruning = [hub for hub in lab.hubs if _prunes(hub)]
-
-    def await_listed(listening: Listening) -> None:
-        for hub in pruning:
-            ports = [snooping.port_of(lab.topology, name, hub.name) for name in listening.at]
-            for group in filter(snooping.is_listed, listening.joined):
-                hub.node.ask(Agent.await_entries, "mdb", snooping.members(group, ports), GRACE)
-
-    waiting: dict[str, Any] = {"on_entry": await_listed} if pruning else {}
-    return functools.partial(lab.listen, grace=GRACE, patience=None, **waiting)
-
-
-def _prunes(hub: Host) -> bool:
-    """Whether the hub's bridge snoops and there is a querier: itself, or a host behind a port."""
-    try:
-        bridge = hub.node.link(hub.plan.device).details
-    except CheckFailed:
-        return False
-    return bool(bridge.get("mcast_snooping")) and (snooping.prunes(bridge) or bool(hub.node.read("mdb_routers")))
 
 
 def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -> list[TcpConnection]:
