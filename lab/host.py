@@ -20,7 +20,7 @@ from lab.model import Network, NodePlan, Topology
 from lab.output.steps import STEPS
 from lab.probes import options
 from lab.probes.datagrams import Sent
-from lab.probes.deadlines import Lost
+from lab.probes.deadlines import Lost, Patience
 from lab.probes.host_state import ipv6, membership
 from lab.probes.payloads import fresh_port, unique
 from lab.probes.ping import echo, echo6
@@ -128,6 +128,8 @@ class Host:
     hosts: Mapping[str, Host] = field(repr=False, compare=False)
     lost: Lost = field(default_factory=Lost, repr=False, compare=False)
     """What is known to be lost between the hosts, and is not waited for."""
+    patience: Patience | None = field(default=None, repr=False, compare=False)
+    """For answers that are late."""
     joined: set[str] = field(default_factory=set, repr=False, compare=False)
     """The groups that members have joined since the lab forgot."""
     alone: bool = True
@@ -155,14 +157,15 @@ class Host:
 
     def ping(self, to: str, **fields: Any) -> echo.Answers:
         """One ICMP echo request; the answers counted per node (`probes.echo.ping`, or `echo6.ping` of IPv6)."""
-        nodes = {name: host.node for name, host in self.hosts.items()}
+        fields = {"lost": self.lost, "patience": self.patience, **fields}
+        fields = {"nodes": {name: host.node for name, host in self.hosts.items()}, **fields}
         STEPS.note("stimulus", f"{self.name} pings {to}")
         if not self.alone:
             return replace(self, alone=True).ping(to, **fields).by(self.topology.plans)
         with _naming(f"{self.name} cannot ping {to}"):
             if options.is_ipv6(to):
-                return echo6.ping(self.node, self.topology, to, nodes=nodes, lost=self.lost, **fields)
-            return echo.ping(self.node, self.topology, to, **{"nodes": nodes, "lost": self.lost, **fields})
+                return echo6.ping(self.node, self.topology, to, **fields)
+            return echo.ping(self.node, self.topology, to, **fields)
 
     def reaches_by_tcp(self, server: Host, network: Network = "overlay", port: int | None = None) -> bytes:
         """Connects to a server on another host, sends a unique payload and returns what arrived there."""

@@ -72,7 +72,7 @@ class Lab:
         self.hosts: dict[str, Host] = {}
         for name, plan in self.plans.items():
             udp = Udp(self.nodes[name], plan, self._announce, self._default_port)
-            self.hosts[name] = Host(self.nodes[name], plan, topology, udp, self.hosts, self.lost)
+            self.hosts[name] = Host(self.nodes[name], plan, topology, udp, self.hosts, self.lost, self.patience)
 
     def __getitem__(self, name: str) -> Host:
         """The host of a name; NotApplicable where this lab has no hub or fewer spokes, KeyError for no host's name."""
@@ -298,7 +298,7 @@ class BuiltLab(Lab):
         plan, node = self.plans[name], instead or self._new_node(name)
         self.cloud.reattach(plan, node)
         udp = Udp(node, plan, self._announce, self._default_port)
-        self.hosts[name] = Host(node, plan, self.topology, udp, self.hosts, self.lost)
+        self.hosts[name] = Host(node, plan, self.topology, udp, self.hosts, self.lost, self.patience)
         for listening in self._listening:
             listening.replaced(name, node)
         self.set_up(self.hosts[name])

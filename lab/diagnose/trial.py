@@ -384,7 +384,7 @@ def _pings(hosts: Sequence[Host], to: str) -> tuple[Answers, ...]:
 def _ping(host: Host, to: str) -> Answers | None:
     """None: this host cannot send pings, which proves nothing about answers."""
     try:
-        return host.ping(to, grace=GRACE)
+        return host.ping(to, grace=GRACE, patience=None)
     except RootNeeded:
         return None
     except (OSError, OvercastError):

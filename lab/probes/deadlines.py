@@ -25,6 +25,8 @@ BROKEN = 0.2
 """The same, where it is known why packets are lost."""
 LIVE_MOST, LIVE_LEAST = 1.0, 0.25
 """Seconds that a fence may take between live hosts: several round trips of any cloud region, and its ARP."""
+FASTER = "use a less loaded host or a faster path; no packets were lost"
+"""The remedy where something was late."""
 ENOUGH, TIMES = 10, 20  # fences that arrived, and how many times as long as the slowest of them the next one may take
 
 

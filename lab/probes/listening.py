@@ -26,7 +26,7 @@ from lab.probes import fences, judgement, markers
 from lab.probes.capture import paths, sightings
 from lab.probes.capture.paths import Path
 from lab.probes.datagrams import Datagram, Sent, stimulus
-from lab.probes.deadlines import Lost, Patience
+from lab.probes.deadlines import FASTER, Lost, Patience
 from lab.probes.fences import GRACE, Fences
 from lab.probes.payloads import tag_of
 from lab.probes.receivers import Receivers
@@ -34,7 +34,6 @@ from lab.stack.records import Address
 
 FEW = 16
 """Payloads whose frames are collected with every check."""
-FASTER = "use a less loaded host or a faster path; no packets were lost"
 
 
 class Listening:

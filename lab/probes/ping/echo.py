@@ -16,13 +16,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lab.errors import CheckFailed
+from lab.errors import CheckFailed, TooSlow
 from lab.machines.base import Call, SocketKind, call
 from lab.machines.node import Agent, Node
 from lab.machines.sockets import fresh_handle
 from lab.model import Network, Topology
 from lab.probes import markers, options
-from lab.probes.deadlines import LIVE_MOST, SHORT, Lost
+from lab.probes.deadlines import FASTER, LIVE_MOST, SHORT, Lost, Patience
 from lab.probes.fences import GRACE
 from lab.probes.payloads import fresh_port, unique
 
@@ -138,6 +138,7 @@ def ping(
     grace: float | None = None,
     nodes: Mapping[str, Node] | None = None,
     lost: Lost | None = None,
+    patience: Patience | None = None,
     protocol: Protocol = ICMP,
     addresses: Mapping[str, str] | None = None,
 ) -> Answers:
@@ -146,7 +147,8 @@ def ping(
 
     `device` binds the socket (for 224.0.0.1, which has no route of its own); `ttl` is the inner TTL, for multicast
     as for the rest.  `addresses` of the nodes, by default those of their plans: a node without one is not fenced.
-    `grace`: seconds that a fence may take, by default as in a listening.
+    `grace`: seconds that a fence may take, by default as in a listening.  TooSlow when answers arrive after that, and
+    within the `patience` for a fence that nothing shows to be lost.
     """
     if grace is None:
         grace = GRACE if nodes is None or markers.one_kernel(nodes.values()) else LIVE_MOST
@@ -191,12 +193,24 @@ def ping(
             call(Agent.take, endpoints=[receiver]),
         ]
         *_, missing, dead, (received,) = node.machine.batch(calls)
+        late: list[Any] = []
+        if missing and patience and patience.left and not marked:
+            with patience.waiting(late) as seconds:
+                again = call(Agent.wait_for, tokens=[tokens[position] for position in missing], timeout=seconds)
+                batch: list[Call[Any]] = [again, call(Agent.take, endpoints=[receiver])]
+                _, (late[:],) = node.machine.batch(batch)
     finally:
         node.machine.tell([call(Agent.close, endpoints=opened)])
     unproved = frozenset(fenced[position] for position in (*missing, *(alive + position for position in dead)))
     names = {address: name for name, plan in plans.items() for address in plan.further}
     names |= {address: name for name, address in own.items()}
-    counted = _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in received], unproved)
+    counted, after = (
+        _count(node.name, to, names, identifier, [protocol.reply(answer) for answer in each], unproved)
+        for each in (received, late)
+    )
+    if after.counts:
+        said = f"{node.name} pinged {to}; late: {', '.join(after.counts)} answered after the deadline"
+        raise TooSlow(f"{said} ({grace * 1000:.0f} ms)", remedy=FASTER)
     return replace(counted, apart=frozenset(plans) - {node.name, *reached})
 
 

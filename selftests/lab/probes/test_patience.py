@@ -35,6 +35,12 @@ def test_late_is_no_verdict(slow_lab):
         heard.exactly_once(at=["hub", "spoke2"])
 
 
+def test_late_answers_are_no_verdict(slow_lab):
+    """Where no marker shows that a host's answer is lost, as between live hosts, one after the deadline is late."""
+    with pytest.raises(TooSlow, match="late: spoke2 answered after the deadline"):
+        slow_lab["spoke1"].ping(slow_lab.everyone, grace=DEADLINE, nodes=None)
+
+
 def test_lost_is_waited_for_once_only(lab):
     """A lab whose packets are lost is not waited for at every check: its patience has an end."""
     port = lab.topology.port("hub", "spoke2")
