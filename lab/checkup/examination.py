@@ -36,8 +36,12 @@ from lab.overlay.recognition.readback import carrier_of
 from lab.topology import designs
 from lab.tunnels import DEFAULT, KINDS
 
-TIME = 20.0
-"""Seconds that everything after the connecting may take, together; the trial of an overlay has its own deadlines."""
+TIME = 60.0
+"""
+Seconds that everything after the connecting may take, together: 3 in practice, 20 on a busy machine with firewalld.
+
+The trial of an overlay has its own deadlines.
+"""
 UNKNOWN_CLOUD = PROVIDERS["oci"]
 """What the trial expects of a cloud that neither the user nor the firmware names."""
 

@@ -7,15 +7,12 @@ import time
 from dataclasses import dataclass
 
 from lab.boot.hosts import NamedHost
-from lab.checkup import live_host
+from lab.checkup import examination, live_host
 from lab.checkup.live_host import LiveHost
 from lab.clouds import firmware
 from lab.errors import EnvironmentProblem
 from lab.machines.live import hosts, ssh
 from lab.machines.live.ssh_link import Login
-
-TIME = 20.0
-"""Seconds that reading may take."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ def read(arguments: argparse.Namespace) -> Live:
     connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
     try:
         connected.all()
-        looked = live_host.look(connected.machines, specs, time.monotonic() + TIME)
+        looked = live_host.look(connected.machines, specs, time.monotonic() + examination.TIME)
     finally:
         connected.close()
     found = []
