@@ -11,7 +11,7 @@ NOISE = 1.1  # beyond the spread of both runs: what counts as a change
 
 HEAD = ("loss-free rate", "receivers", "datagrams/s", "spread", "what limits it")
 DELAYS = "  {:<8}{:>16}{:>24}{:>18}{:>25}"
-DELAYS_HEAD = ("the hub", "other stream/s", "join: after setsockopt", "after the report", "leave: after the report")
+DELAYS_HEAD = ("the hub", "background/s", "join: after setsockopt", "after the report", "leave: after the report")
 WIDTHS = (26, 11, 13, 8, 0)
 
 
@@ -38,13 +38,13 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {one['share']:>3} % {one['rate']:>11,.0f}{times}{between[0]:>22}{between[1]:>8}"
     yield ""
     where = f"on {report['cost']['host']}" if report["hosts"] else "all hosts together"
-    yield f"processor time for each copy that arrived, {where}: {report['cost']['microseconds']:.0f} microseconds"
+    yield f"processor time for each delivered copy, {where}: {report['cost']['microseconds']:.0f} microseconds"
     rates = "; ".join(f"{one['rate']:,.0f} with {one['receivers']}" for one in report["fan_out"])
     yield f"loss-free rate of multicast by the number of receivers: {rates}"
     for one in report["bursts"]:
-        every = ", all that were sent" if one["held"] == one["sent"] else ""
+        every = ", the longest burst sent" if one["held"] == one["sent"] else ""
         what = f"SO_RCVBUF {one['buffer']:,} ({one['parameter']})"
-        yield f"datagrams in a row that a receive buffer holds, {what}: {one['held']:,}{every}"
+        yield f"burst that fits a receive buffer, {what}: {one['held']:,} datagrams{every}"
     yield from _membership(report)
 
 
@@ -69,7 +69,7 @@ def _membership(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"groups: not measured: {report['capacity_skipped']}"
         return
     groups = report["capacity"]
-    yield f"groups that the hub forwards to their members alone: {groups['groups']:,}"
+    yield f"groups that the hub forwards only to their members: {groups['groups']:,}"
     yield f"  {groups['limit']}"
     if groups["remedy"]:
         yield f"  for more (hub): {groups['remedy']}"
