@@ -214,8 +214,9 @@ def _silence(outages: Sequence[Outage]) -> float | None:
 
 
 INTRODUCTION = """\
-The first spoke sends a numbered stream to the others, by broadcast, multicast and unicast.  For each event: the longest
-silence at any receiver; the highest numbers of lost, duplicate and out-of-order datagrams at one receiver, by one kind.
+The first spoke sends a numbered stream to the others, by broadcast, multicast and unicast.  For each event, the table
+has the longest time in which a receiver received nothing.  Lost, duplicate and out-of-order datagrams are counted for
+each receiver and each kind of traffic; the table has the highest count.
 """
 HEAD = ("what fails", *KINDS, "lost", "duplicates", "out of order")
 WIDTHS = (48, 15, 15, 15, 7, 12, 0)
