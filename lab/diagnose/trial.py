@@ -57,6 +57,7 @@ ExchangeKind = Literal[
 WAITED: tuple[FlowKind, ...] = ("broadcast", "multicast", "unicast")
 NAMED: tuple[ExchangeKind, ...] = ("group", "limited broadcast", "unicast")
 """The kinds that do not say where the datagrams were sent."""
+BY_RULE = "broadcast with a rule's port, size or TOS"
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ class Exchange:
     @property
     def burst(self) -> str:
         """What was sent: its kind, its sender and the network."""
-        kind = {"group": "multicast", "foreign source": "a datagram with a foreign source"}.get(self.kind, self.kind)
-        return f"{kind} from {self.sender} on the {self.network}"
+        texts = {"group": "multicast", "foreign source": "a datagram with a foreign source", "named broadcast": BY_RULE}
+        return f"{texts.get(self.kind, self.kind)} from {self.sender} on the {self.network}"
 
     def __str__(self) -> str:
         return f"{self.burst} to {self.to}" if self.to else self.burst

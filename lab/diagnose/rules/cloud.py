@@ -196,8 +196,9 @@ def _place(scene: Scene, segment: Segment, port: FabricPort, bridge: Link | None
     mac, address = mac_of(port.address.ip), str(port.address.ip)
     at = {entry.dev for entry in scene.fabric["fdb"] if entry.lladdr == mac and entry.master}
     known = any((entry.dst, entry.lladdr) == (address, mac) for entry in scene.fabric["neighbours"])
+    found = f"the fdb entry of MAC {mac} is at {', '.join(map(str, at))}" if at else f"no fdb entry for MAC {mac}"
     lacks = [
-        *([] if at == {port.device} else [f"the MAC {mac} is at {', '.join(map(str, at)) or 'no port'}"]),
+        *([] if at == {port.device} else [found]),
         *([] if known or bridge is None or not bridge.up else [f"no neighbour entry {address} lladdr {mac}"]),
     ]
     if lacks:

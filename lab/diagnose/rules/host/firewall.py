@@ -122,12 +122,12 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
     words = {
         "decapsulation": "incoming tunnel packets",
         "encapsulation": "outgoing tunnel packets",
-        "control": "UDP on the underlay, which tests compare with the tunnel packets",
+        "control": "UDP on the underlay",
         "forwarding": "packets that the bridge forwards",
         "delivery": "packets from the tunnel",
         "sending": "packets sent into the overlay",
         "answering": "ICMP echo",
-        "looping": "its own packets to itself",
+        "looping": "its packets to itself",
     }
     *most, last = [words[stage] for stage in words if stage in stages] or [""]
     return f"{', '.join(most)} and {last}" if most else last

@@ -70,5 +70,5 @@ def flags(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
         for one in SETTINGS:
             value = port.flag(one.name) if one.of == "port" else None
             if value is not None and one.wrong(bool(value)) and _counts(scene, bridging, one, value, {}):
-                found = f"{one.name} is {'off' if one.usual else 'on'}; the port to {peer}"
+                found = f"{one.name} is {'off' if one.usual else 'on'}; the port leads to {peer}"
                 yield bridging.declared(one.code, port.name, found, one.flag(port.name))

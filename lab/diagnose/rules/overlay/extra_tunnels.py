@@ -54,7 +54,7 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     own = scene.end(host, far) if code == "attached-twice" and device.kind not in BY_NUMBER else None
     if own and own.tunnel and device.tunnel and own.tunnel.input_key == device.tunnel.input_key:
         code = "tunnel-shadowed"
-    bridged = f", a port of {device.master}" if device.master else ""
+    bridged = f"; it is a port of {device.master}" if device.master else ""
     yield host.declared(code, device.name, remote=remote, far=far, bridged=bridged)
 
 
