@@ -44,7 +44,7 @@ def test_every_member_receives_every_message(standing, routers):
 
 
 def test_no_message_is_bare_on_the_underlay(overlay):
-    """No message leaves a host by its NIC as it is: the route to the whole multicast range leads into the overlay."""
+    """Every message leaves its host in the tunnel: the route to the whole multicast range leads into the overlay."""
     assert bare_on_a_nic(overlay, exchange(overlay)) == set()
 
 
@@ -60,7 +60,7 @@ def test_the_token_goes_round(overlay, listen):
 
 @pytest.mark.disruptive
 def test_the_articles_route_sends_it_to_the_underlay(build_lab):
-    """With 224.0.0.0/8 routed to the overlay every message leaves bare on the NIC, and no other member receives it."""
+    """With only 224.0.0.0/8 routed to the overlay messages leave without a tunnel, and no other member gets them."""
     lab = build_lab(topology="article")
 
     heard = exchange(lab)

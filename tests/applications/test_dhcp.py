@@ -63,7 +63,7 @@ def arrivals(seen, host, kind):
 
 
 def test_nothing_leaks_to_the_underlay(served):
-    """No DHCP message is bare on any NIC or anywhere in the cloud's network, though all of them were carried there."""
+    """Every DHCP message crosses the cloud's network in tunnel packets, and none without."""
     lab, server = served
 
     for client in clients(lab, server):

@@ -57,7 +57,7 @@ def answers_at(lab, address, host):
 
 @pytest.mark.requirement("APP-03")
 def test_the_preferred_spoke_is_elected(routers):
-    """Of two spokes the one with the higher priority has the address alone, and the hub reaches it there."""
+    """Only the spoke with the higher VRRP priority has the virtual address, and the hub reaches it there."""
     lab, preferred, other = routers
 
     elect(lab, preferred, other)
@@ -67,7 +67,7 @@ def test_the_preferred_spoke_is_elected(routers):
 
 @pytest.mark.requirement("APP-03")
 def test_advertisements_cross_the_hub(routers):
-    """The other spoke sees the master's advertisements to 224.0.0.18 with TTL 255, and none is bare on any NIC."""
+    """The other spoke receives the master's advertisements to 224.0.0.18 with TTL 255, all of them by the overlay."""
     lab, preferred, other = routers
     elect(lab, preferred, other)
     lab.forget()
@@ -87,7 +87,7 @@ def inside(lab):
 
 @pytest.mark.requirement("APP-04")
 def test_the_other_takes_over_and_gives_back(routers):
-    """With the master's tunnel down the other has the address within its master-down time, until the tunnel is back."""
+    """While the master's tunnel is down the other spoke is master, at the latest after its master-down time."""
     lab, preferred, other = routers
     both = [preferred, other]
     elect(lab, preferred, other)
@@ -106,7 +106,7 @@ def test_the_other_takes_over_and_gives_back(routers):
 
 @pytest.mark.requirement("APP-04")
 def test_a_detached_port_splits_the_brain_and_its_return_heals_it(routers):
-    """With one spoke's tunnel not bridged at the hub both have the address; with it bridged, only the preferred one."""
+    """With one spoke's tunnel not bridged both spokes have the virtual address; with it bridged, the preferred one."""
     lab, preferred, other = routers
     both = [preferred, other]
     elect(lab, preferred, other)

@@ -26,12 +26,12 @@ def broadcast_routes(host, device, network):
 
 
 def test_broadcast_route_exists_for_the_last_address_only(overlay, receiver, everyone):
-    """Table local has a broadcast entry on the overlay device for the overlay's last address, and no other of it."""
+    """On the overlay device, table local has one broadcast entry: for the last address of the overlay."""
     assert broadcast_routes(receiver, receiver.plan.device, receiver.plan.overlay.network) == {everyone}
 
 
 def test_no_other_broadcast_address_was_set(overlay, receiver, everyone):
-    """The overlay address has no `brd`, or, as daemons set it, that of its prefix: the kernel's entry is for that."""
+    """The overlay address has no `brd`, or that of its prefix; the kernel's broadcast entry is for that address."""
     address = receiver.address()
     entries = [entry for entry in receiver.node.read("addresses") if entry.local == address]
 

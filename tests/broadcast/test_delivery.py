@@ -17,7 +17,7 @@ class DeliveryClaims:
     """The claims about a broadcast of any node; `source` is the node that sends."""
 
     def test_reaches_every_other_node_exactly_once(self, overlay, source, everyone, listen, record_heard):
-        """Each of the other nodes receives one unaltered copy."""
+        """Every other node receives one unaltered copy of a node's broadcast."""
         others = overlay.others(source)
 
         with listen(others) as heard:
@@ -51,7 +51,7 @@ class DeliveryClaims:
         assert ttls == {name: [*TTLS, default] for name in others}
 
     def test_arrives_whatever_its_size(self, overlay, source, everyone, listen):
-        """Payloads of any size up to the overlay's MTU arrive complete and unaltered."""
+        """Broadcast payloads of any size up to the overlay's MTU arrive complete and unaltered."""
         others = overlay.others(source)
         largest = source.node.link(source.plan.device).mtu - UDP_AND_IP
 
@@ -62,7 +62,7 @@ class DeliveryClaims:
         heard.exactly_once(at=others)
 
     def test_numbered_lines_arrive_in_order(self, overlay, source, everyone, listen):
-        """Twenty numbered datagrams in a row arrive at every other node, each once and in their order."""
+        """Twenty numbered broadcasts in a row arrive at every other node, each once and in their order."""
         others = overlay.others(source)
         lines = [f"{number}: broadcast from {source}".encode() for number in range(20)]
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.requirement("BCAST-03")
 
 
 def test_bound_to_the_device_reaches_everyone(overlay, sender, listen):
-    """With SO_BINDTODEVICE on the overlay device every other node receives it once, from the overlay address."""
+    """A limited broadcast of a socket bound to the overlay device reaches every other node once, from its address."""
     others = overlay.others(sender)
 
     with listen(others) as heard:
@@ -27,7 +27,7 @@ def test_bound_to_the_device_reaches_everyone(overlay, sender, listen):
 
 
 def test_bound_to_the_address_reaches_everyone(overlay, sender, listen):
-    """With the socket bound to the overlay address every other node receives it once."""
+    """A limited broadcast of a socket bound to the overlay address reaches every other node once."""
     others = overlay.others(sender)
 
     with listen(others) as heard:
@@ -37,7 +37,7 @@ def test_bound_to_the_address_reaches_everyone(overlay, sender, listen):
 
 
 def test_unbound_follows_the_default_route(overlay, sender, listen):
-    """Unbound it leaves bare by the default route's device: it is not in the overlay, and the cloud drops it."""
+    """A limited broadcast of an unbound socket leaves by the default route's device, and the cloud drops it."""
     others, device = overlay.others(sender), sender.node.device_to(LIMITED_BROADCAST)
     assert device not in ("", sender.plan.device)
 
@@ -56,7 +56,7 @@ def test_unbound_follows_the_default_route(overlay, sender, listen):
 
 @pytest.mark.disruptive
 def test_unbound_without_a_route_is_refused(mutable_lab, sender, listen):
-    """Without a default route, or any other that covers it, the kernel answers ENETUNREACH; bound it is delivered."""
+    """Without a route to 255.255.255.255 an unbound socket gets ENETUNREACH; a bound socket's datagram is delivered."""
     others = mutable_lab.others(sender)
     none = {"to": f"{LIMITED_BROADCAST}/32", "type": "throw"}  # as if neither a default route nor a VPN's led anywhere
 

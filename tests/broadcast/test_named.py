@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.requirement("BCAST-01")
 def test_is_delivered_like_any_other(overlay, everyone, listen, named_apart):
-    """Each host receives every other host's broadcast once, on each port, size and class that a host names."""
+    """Each host receives every other host's broadcast once, for each port, size and TOS that a host's rules match."""
     all_hosts = list(overlay.hosts)
     for named in named_apart:
         with listen(all_hosts, port=named.get("port")) as heard:

@@ -43,7 +43,7 @@ def test_socket_bound_to_its_own_address_receives_nothing(overlay, receiver, eve
 
 @pytest.mark.requirement("BCAST-06")
 def test_socket_bound_to_its_own_address_receives_unicast(overlay, receiver, listen):
-    """The same socket, bound to its host's overlay address, receives unicast to that address."""
+    """A socket bound to its host's overlay address receives unicast to that address."""
     sender = overlay[overlay.others(receiver)[-1]]
 
     with listen([receiver], bind=receiver.address()) as heard:

@@ -76,7 +76,7 @@ class TestSecondTunnel:
     """A spoke that is attached twice: a leftover or "redundant" tunnel, bridged at the hub in addition to the first."""
 
     def test_doubles_broadcast(self, build_lab):
-        """Broadcast reaches that spoke twice and the others once."""
+        """Broadcast reaches a spoke with two tunnels to the hub twice, and the other spokes once."""
         lab = build_lab()
         inject(lab, "second-tunnel")
         twice = lab.spokes[-1].name
@@ -89,7 +89,7 @@ class TestSecondTunnel:
         }
 
     def test_leaves_multicast_single(self, build_lab):
-        """Multicast reaches that spoke once: its membership is on one device."""
+        """Multicast reaches a spoke with two tunnels to the hub once: its membership is on one device."""
         lab = build_lab()
         inject(lab, "second-tunnel")
 
@@ -99,7 +99,7 @@ class TestSecondTunnel:
         heard.exactly_once(at=heard.at)
 
     def test_is_hidden_by_strict_reverse_path_filtering(self, build_lab):
-        """With rp_filter=1 the second copy is dropped at the spoke, which counts it."""
+        """With rp_filter=1 a spoke with two tunnels drops the second copy of a broadcast, and counts it."""
         lab = build_lab()
         inject(lab, "second-tunnel")
         spoke = lab.spokes[-1]
@@ -113,7 +113,7 @@ class TestSecondTunnel:
         assert spoke.node.counters()["TcpExtIPReversePathFilter"] > before
 
     def test_makes_a_ping_answer_twice(self, build_lab):
-        """That spoke answers one broadcast ping twice."""
+        """A spoke with two tunnels to the hub answers one broadcast ping twice."""
         lab = build_lab()
         inject(lab, "second-tunnel")
 

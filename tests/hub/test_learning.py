@@ -45,7 +45,7 @@ def unicast_from_first_to_second(lab):
 
 
 def test_unicast_goes_to_its_port_only(standing):
-    """Once both have sent, a third spoke receives none of the unicast between two spokes."""
+    """Once two spokes have sent, a third spoke receives none of the unicast between them."""
     lab = standing(spokes=3)
 
     heard, sent = unicast_from_first_to_second(lab)

@@ -52,26 +52,26 @@ def test_every_node_receives_from_every_other(overlay):
 @pytest.mark.usefixtures("one_way")
 class TestDetachedPort:
     def test_cuts_its_spoke_off_though_the_hub_receives_from_it(self, detached):
-        """The spoke receives nothing; its broadcast reaches no other spoke, and the hub itself still receives it."""
+        """A spoke whose tunnel is not bridged receives nothing; of its broadcast only the hub receives a copy."""
         lab, spoke = detached
 
         assert exchange(lab) == all_but(lab, spoke.name, heard_by_hub={spoke.name})
 
     def test_is_deaf_to_it_with_strict_reverse_path_filtering(self, detached):
-        """With rp_filter=1 the hub does not receive that spoke's broadcast either."""
+        """With rp_filter=1 the hub does not receive the broadcast of a spoke whose tunnel is not bridged."""
         lab, spoke = detached
 
         with lab.hub.node.with_sysctl("net.ipv4.conf.all.rp_filter", 1):
             assert exchange(lab) == all_but(lab, spoke.name)
 
     def test_stops_multicast_both_ways(self, detached):
-        """Multicast passes neither to the spoke nor from it, not even to the hub."""
+        """A spoke whose tunnel is not bridged neither receives multicast nor delivers it, not even to the hub."""
         lab, spoke = detached
 
         assert exchange(lab, group=GROUP) == all_but(lab, spoke.name)
 
     def test_shows_nothing_at_the_link(self, detached):
-        """Both ends of the tunnel are still up: the link state does not show that the port is not bridged."""
+        """Both ends of a tunnel that is not bridged are up: the link state does not show the error."""
         lab, spoke = detached
 
         hub_end = lab.hub.node.link(lab.topology.port("hub", spoke.name))

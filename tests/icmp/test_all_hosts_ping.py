@@ -35,7 +35,7 @@ def test_every_node_answers_once(overlay, sender):
 
 
 def test_request_has_ttl_1(overlay, sender):
-    """The request arrives at every other node with the TTL of 1 that multicast has by default."""
+    """A ping to 224.0.0.1 arrives at every other node with a TTL of 1, the default of multicast."""
     sender.ping(ALL_HOSTS, device=sender.plan.device)
 
     arrived = {
@@ -47,7 +47,7 @@ def test_request_has_ttl_1(overlay, sender):
 
 
 def test_every_node_answers_across_a_router(standing, sender):
-    """With a fixed outer TTL a router between hub and spokes changes nothing."""
+    """With a fixed outer TTL every node answers a ping to 224.0.0.1, also across a router."""
     lab = standing(routers=1)
     pinger = lab[sender.name]
 

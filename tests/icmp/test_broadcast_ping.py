@@ -31,7 +31,7 @@ def test_others_are_counted_without_the_pinger(overlay, sender, everyone):
 
 @pytest.mark.parametrize("spokes", [1, 7], ids=lambda spokes: f"nodes={spokes + 1}")
 def test_as_many_answers_as_nodes(build_lab, spokes):
-    """A hub and any number of spokes give as many distinct answers as there are nodes, to the first and to the last."""
+    """With any number of spokes each node answers a broadcast ping once, from the hub and from the last spoke."""
     lab = build_lab(spokes=spokes)
     first, *_, last = lab.hosts.values()
 
@@ -58,7 +58,7 @@ def test_exactly_the_node_that_ignores_broadcasts_is_silent(mutable_lab, receive
 
 @pytest.mark.disruptive
 def test_pinger_that_ignores_broadcasts_misses_itself_only(mutable_lab, sender, everyone):
-    """With icmp_echo_ignore_broadcasts=1 on the pinger the others answer as before."""
+    """With icmp_echo_ignore_broadcasts=1 on the pinger the other nodes still answer."""
     with sender.node.with_sysctl(BROADCAST_PING, 1):
         answers = sender.ping(everyone)
 

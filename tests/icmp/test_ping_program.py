@@ -51,7 +51,7 @@ def answers(done, probe):
 
 @pytest.mark.requirement("ICMP-02", "ICMP-03", "ICMP-04")
 def test_answers_to_the_last_probe_are_cut_off(overlay, spoke1, everyone, run_ping):
-    """`ping -c 2` counts every node for its first probe, one for its last; duplicates are counted, not marked."""
+    """`ping -c 2` counts each node's answer to its first probe and one to its second; it marks no duplicates."""
     all_hosts = Counter(host.address() for host in overlay.hosts.values())
 
     done = run_ping(spoke1, "-b", "-c", "2", "-i", "0.2", "-w", "2", everyone)
@@ -64,7 +64,7 @@ def test_answers_to_the_last_probe_are_cut_off(overlay, spoke1, everyone, run_pi
 
 @pytest.mark.requirement("ICMP-02")
 def test_deadline_counts_answers_that_a_count_cuts_off(overlay, spoke1, everyone, run_ping):
-    """`ping -c 1` reports one answer, while our own prober, which ends by a fence, gets every node's for one probe."""
+    """`ping -c 1` reports one answer; Overcast's prober gets every node's answer to one probe."""
     counted = run_ping(spoke1, "-b", "-c", "1", everyone)
     fenced = spoke1.ping(everyone)
 

@@ -55,7 +55,7 @@ def test_group_reaches_only_its_members(overlay, spoke1, listen, fresh_group6):
 
 
 def test_a_router_on_the_underlay_makes_no_difference(standing, sender, all_nodes):
-    """With the tunnels' own outer TTL ff02::1 is answered by every node across a router."""
+    """With a fixed outer TTL every node answers a ping to ff02::1, also across a router."""
     lab = standing(routers=1, ipv6=True, ttl=FIXED)
 
     answers = lab[sender.name].ping(all_nodes)

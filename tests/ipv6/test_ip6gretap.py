@@ -136,7 +136,7 @@ def test_defaults_are_a_hop_limit_of_64_and_the_option(over_ipv6):
 
 @pytest.mark.disruptive
 def test_a_cloud_that_drops_the_option_drops_the_overlay(over_ipv6):
-    """Where destination options are dropped nothing of the overlay arrives, and all of it with `encaplimit none`."""
+    """Where the underlay drops destination options only tunnels with `encaplimit none` deliver."""
     dropping = cloud_rules.destination_options_rule()
     heard = {}
 

@@ -13,13 +13,13 @@ MOMENT = 2.0  # seconds on a busy machine; hosts report a join within two ticks 
 
 @pytest.mark.requirement("LOAD-01")
 def test_multicast_arrives_at_the_rate(overlay, rate, record_figure):
-    """Every receiver gets every datagram to a group once."""
+    """At the rate of --load, every receiver gets every datagram to a group once."""
     assert losses_at(rate, "multicast", overlay, record_figure) == []
 
 
 @pytest.mark.requirement("LOAD-01")
 def test_multicast_arrives_at_less_and_at_fewer(overlay, rate, record_figure):
-    """Every receiver gets every datagram at parts of the rate, and at the rate if there are fewer of them."""
+    """Every receiver gets every multicast datagram at lower rates, and fewer receivers do at the rate of --load."""
     assert losses_below(rate, overlay, record_figure) == []
 
 
@@ -31,11 +31,11 @@ def test_a_joining_host_gets_the_running_feed(overlay, rate, record_figure):
 
 @pytest.mark.requirement("LOAD-02")
 def test_broadcast_arrives_at_the_rate(overlay, rate, record_figure):
-    """Every receiver gets every datagram to the broadcast address once."""
+    """At the rate of --load, every receiver gets every datagram to the broadcast address once."""
     assert losses_at(rate, "broadcast", overlay, record_figure) == []
 
 
 @pytest.mark.requirement("LOAD-03")
 def test_unicast_arrives_at_the_rate(overlay, rate, record_figure):
-    """The receiver gets every datagram to its address once."""
+    """At the rate of --load, the receiver gets every datagram to its address once."""
     assert losses_at(rate, "unicast", overlay, record_figure) == []

@@ -49,7 +49,7 @@ def same_datagram(packet):
 @pytest.mark.requirement("MTU-02")
 @pytest.mark.usefixtures("frames_alone")
 def test_fills_the_nics_packets(overlay, spoke, mtu, everyone, listen):
-    """The first is one packet of the NIC to each peer, the second two whose inner packets are fragments."""
+    """The largest unfragmented datagram is one outer packet to each peer; one octet more makes two, of fragments."""
     inside, taken = mtu(spoke), overhead(overlay)
     fitting = inside - IP - UDP
     first = IP + (inside - IP) // EIGHTS * EIGHTS

@@ -45,7 +45,7 @@ def of(host, device):
 
 @pytest.mark.requirement("MTU-01")
 def test_every_tunnel_takes_what_its_nic_leaves(overlay):
-    """No end of a tunnel is larger than its NIC has room for, or smaller than the NICs leave, unless all ends are."""
+    """No tunnel end's MTU exceeds its NIC's less the overhead, and none is below it unless all are."""
     seen = configured(overlay)
     rooms = {name: room(overlay, seen[name].device(host.plan.nic).mtu) for name, host in overlay.hosts.items()}
     sizes = {(host.name, device): seen[host.name].device(device).mtu for host, device in tunnel_ends(overlay)}
@@ -87,7 +87,7 @@ class TestNewTunnel:
         assert made == list(OPTIONS)
 
     def test_does_not_follow_its_nic(self, build_lab):
-        """A NIC's MTU that changes later leaves the tunnel's as it was: too large now, or too small."""
+        """A change of the NIC's MTU leaves the tunnel's MTU unchanged: too large now, or too small."""
         lab = build_lab()
         spoke = lab.spokes[0]
         before = of(spoke, spoke.plan.device)
@@ -125,7 +125,7 @@ class TestSmallerPort:
 
     @pytest.mark.tunnel("gretap", "vxlan", "geneve")  # ip6gretap counts its headers too
     def test_loses_larger_frames_without_a_word(self, mutable_lab, small, spoke1, spoke2, everyone, listen):
-        """The spoke receives only datagrams that fit the port's MTU, the hub all, and the sender no error."""
+        """A spoke whose hub port has a small MTU receives only datagrams that fit; the sender gets no error."""
         passing = [small - 1, small]
         too_large = [small + TOLERANCE + 1, small + LESS]
         before = device_errors(mutable_lab, spoke1), spoke1.node.counters()

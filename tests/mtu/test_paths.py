@@ -40,7 +40,7 @@ def heard_of(lab, sender, receiver, size, tries=TRIES, to=None, **more):
 
 @pytest.mark.requirement("MTU-06")
 def test_large_datagrams_reach_the_hub(overlay, spoke, largest):
-    """Of full-size datagrams from a spoke to the hub two may be lost at first, and none after them."""
+    """Of full-size datagrams from a spoke to the hub at most the first two are lost."""
     heard = heard_of(overlay, spoke, overlay.hub, largest(spoke))
 
     assert heard[MOST_LOST:] == [True] * (TRIES - MOST_LOST)
@@ -70,7 +70,7 @@ class TestTowardsTheHub:
         return lab
 
     def test_the_sender_gets_an_icmp_error_and_recovers(self, narrow, largest):
-        """Small datagrams arrive; the first one or two larger ones are lost, later ones not: ICMP 3/4 reports 1400."""
+        """A router with a small MTU reports it by ICMP 3/4 and drops one or two large datagrams; later ones arrive."""
         spoke = narrow.spokes[0]
 
         fits = heard_of(narrow, spoke, narrow.hub, fitting(narrow), tries=1)
@@ -110,7 +110,7 @@ class TestTowardsASpoke:
         return lab
 
     def test_what_the_hub_bridges_is_lost_for_good(self, narrow, largest):
-        """Large datagrams of another spoke reach the hub and never that spoke; their sender gets no error."""
+        """Large datagrams of a spoke reach the hub, but not a spoke behind a small path MTU, without an error."""
         sender, receiver = narrow.spokes[0], narrow.spokes[-1]
         port = narrow.topology.port("hub", receiver.name)
         before = narrow.hub.node.counters(), narrow.hub.node.statistics(port), sender.node.counters()
@@ -128,7 +128,7 @@ class TestTowardsASpoke:
         assert after[2]["IcmpInDestUnreachs"] == before[2]["IcmpInDestUnreachs"]
 
     def test_the_hubs_own_recover(self, narrow, largest):
-        """The first one or two large datagrams of the hub itself to that spoke are lost, all later ones arrive."""
+        """The hub's first one or two large datagrams to a spoke behind a small path MTU are lost, later ones not."""
         heard = heard_of(narrow, narrow.hub, narrow.spokes[-1], largest(narrow.hub))
 
         assert heard == sorted(heard)

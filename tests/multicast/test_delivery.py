@@ -70,7 +70,7 @@ def test_comes_from_the_senders_overlay_address(overlay, sender, listen):
 
 
 def test_arrives_whatever_its_size(overlay, sender, listen):
-    """Payloads of any size up to the overlay's MTU arrive complete and unaltered."""
+    """Multicast payloads of any size up to the overlay's MTU arrive complete and unaltered."""
     members = overlay.others(sender)
     largest = sender.node.link(sender.plan.device).mtu - UDP_AND_IP
 
@@ -82,7 +82,7 @@ def test_arrives_whatever_its_size(overlay, sender, listen):
 
 
 def test_numbered_lines_arrive_in_order(overlay, sender, listen):
-    """Twenty numbered datagrams in a row arrive at every member, each once and in their order."""
+    """Twenty numbered multicast datagrams in a row arrive at every member, each once and in their order."""
     members = overlay.others(sender)
     lines = [f"{number}: multicast from {sender}".encode() for number in range(20)]
 

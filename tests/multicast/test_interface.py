@@ -30,7 +30,7 @@ def choices(host, network):
 @pytest.mark.needs("tunnels")
 @pytest.mark.disruptive
 def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(mutable_lab, sender, listen):
-    """Without a multicast route each choice of the overlay delivers from the overlay address; a plain send is lost."""
+    """Without a multicast route datagrams arrive from sockets that select the overlay, and from no other socket."""
     others = mutable_lab.others(sender)
 
     with contextlib.ExitStack() as routes_back:
@@ -49,7 +49,7 @@ def test_without_a_route_each_choice_delivers_and_a_plain_socket_does_not(mutabl
 
 @pytest.mark.needs("tunnels")
 def test_choice_comes_before_the_route(overlay, sender, listen):
-    """A socket that chooses the underlay sends bare through the NIC although the route leads to the overlay."""
+    """A socket that selects the underlay sends by the NIC without a tunnel, although the route is to the overlay."""
     others = overlay.others(sender)
 
     with listen(others, group=GROUP) as heard:

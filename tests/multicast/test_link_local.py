@@ -44,7 +44,7 @@ def snooping_lab(build_lab):
 
 @pytest.mark.parametrize("group", [ROUTING, MDNS])
 def test_reaches_every_node_without_a_querier(overlay, sender, listen, group):
-    """A datagram to 224.0.0.x is heard once by a member on every other node."""
+    """A datagram to 224.0.0.x is received once by a member on every other node."""
     members = overlay.others(sender)
 
     with listen(members, group=group) as heard:
@@ -67,7 +67,7 @@ def test_reaches_every_node_without_members(snooping_lab):
 
 @pytest.mark.disruptive
 def test_members_receive_it_on_a_snooping_bridge(snooping_lab):
-    """With a querier members of 224.0.0.251 on every node hear one copy of each node's datagram."""
+    """With a querier members of 224.0.0.251 on every node receive one copy of each node's datagram."""
     with snooping_lab.listen(snooping_lab.hosts, group=MDNS) as heard:
         for sender in snooping_lab.hosts.values():
             sender.udp.send(to=MDNS, multicast_interface=sender.address())

@@ -24,7 +24,7 @@ def came_in(heard, host):
 @pytest.mark.requirement("MCAST-02")
 @pytest.mark.parametrize("bind", ["", GROUP], ids=["bound to any", "bound to the group"])
 def test_non_member_receives_nothing(overlay, receiver, listen, bind):
-    """On a host without membership no socket receives a group whose frame reached it; a member elsewhere does."""
+    """A host without a member socket delivers no datagram of a group whose frame reached it; a member's host does."""
     *members, sender = (overlay[name] for name in overlay.others(receiver))
 
     with listen(members or [sender], group=GROUP) as member:
@@ -95,7 +95,7 @@ def test_membership_errors_say_what_is_wrong(receiver):
     ids=["bound to any", "IP_MULTICAST_ALL=0", "bound to its own group", "bound to a group and not joined"],
 )
 def test_socket_receives_another_sockets_group_only_by_default(overlay, receiver, listen, binding, copies):
-    """What another socket of the host joined is heard by one bound to any address, unless IP_MULTICAST_ALL is 0."""
+    """A socket bound to any address receives groups that another socket joined, unless IP_MULTICAST_ALL is 0."""
     sender = overlay[overlay.others(receiver)[-1]]
 
     with receiver.member() as another:

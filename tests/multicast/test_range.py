@@ -45,7 +45,7 @@ def without_default_routes(lab):
 
 @pytest.mark.parametrize("group", WHOLE_RANGE, ids=PARTS)
 def test_plain_sockets_reach_each_other_in_any_group(overlay, listen, group):
-    """Sockets that leave the interface to the routing table hear each node once, in every part of the range."""
+    """Sockets that select no interface receive each node's datagram once, in every part of 224.0.0.0/4."""
     all_hosts = list(overlay.hosts)
 
     with listen(all_hosts, group=group, interface=ROUTING_TABLE) as heard:
@@ -56,7 +56,7 @@ def test_plain_sockets_reach_each_other_in_any_group(overlay, listen, group):
 
 
 def test_groups_that_firewalls_name_are_delivered(overlay, listen, groups_named_apart):
-    """In labs each host receives every host's datagram once, in every part of the range that a firewall names."""
+    """In labs each host receives every host's datagram once, in every part of 224.0.0.0/4 that a firewall matches."""
     all_hosts = list(overlay.hosts)
     for group in groups_named_apart:
         with listen(all_hosts, group=group) as heard:
@@ -68,7 +68,7 @@ def test_groups_that_firewalls_name_are_delivered(overlay, listen, groups_named_
 
 @pytest.mark.requirement("MCAST-01")
 def test_traffic_that_hosts_name_is_delivered(overlay, listen, named_apart):
-    """In labs each host receives every host's datagram to a group once, on each port, size and class that is named."""
+    """In labs each host receives every host's multicast once, for each port, size and TOS that a host's rules match."""
     all_hosts, group = list(overlay.hosts), groups.fresh(groups.ORGANIZATION)
     for named in named_apart:
         with listen(all_hosts, group=group, port=named.get("port")) as heard:
@@ -79,7 +79,7 @@ def test_traffic_that_hosts_name_is_delivered(overlay, listen, named_apart):
 
 
 def test_plain_join_is_made_on_the_overlay(receiver):
-    """A join that leaves the interface to the routing table is made on the overlay device alone, all over the range."""
+    """A join that selects no interface is made on the overlay device only, in every part of 224.0.0.0/4."""
     with receiver.member() as member:
         member.join(*WHOLE_RANGE, interface=ROUTING_TABLE)
         joined = receiver.memberships()
@@ -90,7 +90,7 @@ def test_plain_join_is_made_on_the_overlay(receiver):
 
 @pytest.mark.disruptive
 def test_no_default_route_is_needed(build_lab):
-    """On hosts without a default route plain sockets reach each other outside of 224.0.0.0/8 too."""
+    """On hosts without a default route sockets that select no interface reach each other outside of 224.0.0.0/8 too."""
     lab = build_lab()
     without_default_routes(lab)
     group = OUTSIDE_OF_IT[-1]
@@ -104,7 +104,7 @@ def test_no_default_route_is_needed(build_lab):
 
 @pytest.mark.disruptive
 def test_articles_route_loses_the_other_groups_to_the_underlay(article_lab):
-    """With the article's /8 a plain send outside of it leaves bare by the default route, and reaches no member."""
+    """With the article's route, 224.0.0.0/8, a datagram to another group leaves by the default route and is lost."""
     others = article_lab.others("spoke1")
     spoke1 = article_lab["spoke1"]
 
@@ -120,7 +120,7 @@ def test_articles_route_loses_the_other_groups_to_the_underlay(article_lab):
 
 @pytest.mark.disruptive
 def test_articles_route_joins_the_other_groups_on_the_underlay(article_lab):
-    """With the article's /8 a plain join outside of it is made where the default route leads, not on the overlay."""
+    """With the article's route, 224.0.0.0/8, a join of another group is made on the default route's device."""
     for host in article_lab.hosts.values():
         with host.member() as member:
             member.join(*OUTSIDE_OF_IT, interface=ROUTING_TABLE)
@@ -132,7 +132,7 @@ def test_articles_route_joins_the_other_groups_on_the_underlay(article_lab):
 
 @pytest.mark.disruptive
 def test_articles_route_without_a_default_route_is_an_error(build_lab):
-    """With the article's /8 and no default route a plain send outside of it is ENETUNREACH, a plain join ENODEV."""
+    """With the article's /8 and no default route, sending to another group is ENETUNREACH and joining it ENODEV."""
     lab = build_lab(topology="article")
     # as if neither a default route nor a VPN's led anywhere
     lab["spoke1"].node.apply(*(route_add(f"{group}/32", type="throw") for group in OUTSIDE_OF_IT))
@@ -150,7 +150,7 @@ def test_articles_route_without_a_default_route_is_an_error(build_lab):
 
 @pytest.mark.disruptive
 def test_articles_group_hides_the_mistake(build_lab):
-    """With the article's /8 every node receives its own test group, 224.1.1.1, which hides the error."""
+    """With the article's /8 every node receives the article's test group, 224.1.1.1, which hides the error."""
     lab = build_lab(topology="article")
 
     with lab.listen(lab.hosts, group=IN_THE_ARTICLES_ROUTE, interface=ROUTING_TABLE) as heard:

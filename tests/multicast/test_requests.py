@@ -55,7 +55,7 @@ def test_address_names_the_interface(receiver, pattern, network):
 
 
 def test_address_in_a_long_is_read_as_an_interface_index(receiver):
-    """The article's '4sl' with a real address fails with ENODEV: on 64 bits the address is taken for an index."""
+    """The article's '4sl' with a real address fails with ENODEV: on 64 bits the address is read as an index."""
     request = group_and("4sl", as_number(receiver.address()))
 
     with receiver.member() as member, pytest.raises(OSError) as refused:

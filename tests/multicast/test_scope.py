@@ -15,7 +15,7 @@ pytestmark = pytest.mark.requirement("MCAST-06")
 
 
 def test_ttl_0_stays_on_the_host(overlay, sender, listen):
-    """With TTL 0 only the sender's own member socket receives it, and no frame leaves on any interface."""
+    """With TTL 0 only the sender's own member socket receives a datagram, and no frame leaves on any interface."""
     others = overlay.others(sender)
 
     with listen([sender, *others], group=GROUP) as heard:
@@ -60,7 +60,7 @@ def test_loop_off_suppresses_the_own_copy_only(overlay, sender, listen):
 
 
 def test_own_copy_is_made_locally(overlay, sender, listen):
-    """Nothing of a datagram comes back to its sender over the network."""
+    """No copy of a datagram returns to its sender over the network."""
     others = overlay.others(sender)
 
     with listen(others, group=GROUP) as heard:

@@ -28,7 +28,7 @@ def test_member_receives_from_the_listed_source_only(overlay, receiver, listen, 
 
 
 def test_sources_of_two_sockets_stay_apart(overlay, receiver, listen):
-    """Two sockets of a host that list different sources each hear their own, though the host takes in both."""
+    """Two sockets of a host that list different sources each receive only their own, though the host receives both."""
     first, last = overlay[overlay.others(receiver)[-1]], receiver
 
     with listen([receiver], group=SSM, source=first.address()) as from_first:
@@ -40,7 +40,7 @@ def test_sources_of_two_sockets_stay_apart(overlay, receiver, listen):
 
 
 def test_leaving_the_source_stops_delivery(overlay, receiver, listen):
-    """After IP_DROP_SOURCE_MEMBERSHIP nothing of the listed source is heard; another member goes on hearing it."""
+    """After IP_DROP_SOURCE_MEMBERSHIP a socket receives nothing from the dropped source; another member still does."""
     listed = overlay[overlay.others(receiver)[-1]]
 
     with listen([receiver, listed], group=SSM, source=listed.address()) as heard:

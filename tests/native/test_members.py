@@ -17,7 +17,7 @@ def at_nics(lab, heard):
 
 
 def test_a_report_makes_a_member(overlay, receiver, listen, fresh_group):
-    """While a host's socket is a member of a group, the cloud has that host alone as a member."""
+    """While a host's socket is a member of a group, the cloud has only that host as a member."""
     with listen([receiver], group=fresh_group) as heard:
         members = members_of(overlay, fresh_group)
         overlay[overlay.others(receiver)[0]].udp.send(to=fresh_group)
@@ -27,7 +27,7 @@ def test_a_report_makes_a_member(overlay, receiver, listen, fresh_group):
 
 
 def test_no_other_nic_receives_it(overlay, receiver, listen, fresh_group):
-    """A group's datagram arrives at its member's NIC, and at that of no other host."""
+    """A group's datagram arrives at its member's NIC, and at no other host's."""
     sender = overlay[overlay.others(receiver)[0]]
 
     with listen([receiver], group=fresh_group) as heard:
@@ -39,7 +39,7 @@ def test_no_other_nic_receives_it(overlay, receiver, listen, fresh_group):
 
 @pytest.mark.disruptive
 def test_a_leave_ends_it_at_once(mutable_lab, spoke1, spoke2, fresh_group):
-    """Once a host has left, its NIC receives the group no more, while it still receives unicast."""
+    """Once a host has left a group, its NIC no longer receives the group, but still receives unicast."""
     with mutable_lab.listen([spoke2], group=fresh_group) as heard:
         before = members_of(mutable_lab, fresh_group)
         heard.leave(spoke2.name)
@@ -53,7 +53,7 @@ def test_a_leave_ends_it_at_once(mutable_lab, spoke1, spoke2, fresh_group):
 
 @pytest.mark.disruptive
 def test_a_registered_nic_receives_without_a_report(mutable_lab, spoke1, spoke2, fresh_group):
-    """A NIC that the cloud's own command registers receives the group, although its host reports by IGMPv3."""
+    """A NIC that a command of the cloud registers receives the group, although its host reports by IGMPv3."""
     forced = f"net.ipv4.conf.{spoke2.plan.nic}.force_igmp_version"
 
     with spoke2.node.with_sysctl(forced, 3), mutable_lab.cloud.registered(spoke2.name, fresh_group):

@@ -30,7 +30,7 @@ def test_the_largest_packet_arrives(overlay, sender, listen, fresh_group):
 
 @pytest.mark.disruptive
 def test_fragments_are_dropped(mutable_lab, spoke1, spoke2, fresh_group):
-    """Of a datagram larger than the NIC's MTU nothing arrives, while a smaller one sent after it does."""
+    """A datagram larger than the NIC's MTU does not arrive; a smaller one sent after it does."""
     larger = spoke1.node.link(spoke1.plan.nic).mtu + BEYOND
 
     with mutable_lab.listen([spoke2], group=fresh_group) as heard:

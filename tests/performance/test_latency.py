@@ -46,7 +46,7 @@ def test_the_way_by_the_hub_is_plausible(overlay, spoke1, spoke2, fastest, recor
 
 @pytest.mark.disruptive
 def test_it_is_twice_the_way_to_the_hub_and_twice_the_direct_one(build_lab, fastest, record_figure):
-    """With a delay on every leg of the underlay, a spoke answers after twice what the other two ways take."""
+    """With a delay on every underlay leg, spoke to spoke takes twice as long as spoke to hub, or NIC to NIC."""
     lab = build_lab()
     spoke, other = lab.spokes[:2]
     slow_legs(lab, DELAY)

@@ -27,7 +27,7 @@ def test_a_boot_makes_the_same_overlay(lost_at_boot):
 
 @pytest.mark.requirement("BOOT-05")
 def test_a_boot_keeps_the_firewall_open(firewall_lost_at_boot):
-    """On each host, firewalld's permanent configuration has what it accepts of the overlay now."""
+    """On each host, firewalld's permanent configuration accepts the overlay's packets that it accepts now."""
     assert firewall_lost_at_boot == []
 
 

@@ -22,7 +22,7 @@ HOST_ONLY, TOO_WIDE = 32, 16
 
 
 def test_all_have_one_prefix_and_its_broadcast_address(overlay, everyone):
-    """Each host has its overlay address in the same network, none of it with another prefix, and its broadcast one."""
+    """Each host has its overlay address and the subnet's broadcast address, and no address with another prefix."""
     seen = configured(overlay)
     own = {name: host.plan.overlay for name, host in overlay.hosts.items()}
     addresses = {name: seen[name].addresses_of(host.plan.device) for name, host in overlay.hosts.items()}
@@ -51,7 +51,7 @@ def test_no_address_is_used_twice(overlay):
 
 
 def test_no_other_network_overlaps(overlay):
-    """No other interface has a network that meets the overlay's prefix, or a route to it or to a part of it."""
+    """No other interface has a network that overlaps the overlay's, or a route to it or to a part of it."""
     # the route to a wider range, such as a VPN's to 128.0.0.0/1, takes nothing away: the overlay's own is narrower
     overlapping = []
     for name, seen in configured(overlay).items():
@@ -80,7 +80,7 @@ def owners(lab, asker, address):
 
 
 def test_one_host_answers_for_each_address(overlay, receiver):
-    """Asked who has a host's overlay address, that host answers and no other (RFC 5227)."""
+    """Only the host that has an overlay address answers ARP requests for it (RFC 5227)."""
     asker = overlay[overlay.others(receiver)[0]]
 
     assert owners(overlay, asker, receiver.address()) == {receiver.node.link(receiver.plan.device).mac}
@@ -109,7 +109,7 @@ def readdress(host, prefix):
 @pytest.mark.disruptive
 @pytest.mark.parametrize("prefix", [HOST_ONLY, TOO_WIDE], ids=["/32", "/16"])
 def test_another_prefix_length_makes_a_host_deaf(build_lab, prefix):
-    """A spoke with /32 or /16 instead of /24 does not take the others' broadcast for one, while the others hear it."""
+    """A spoke with /32 or /16 instead of /24 does not accept the others' broadcast; the others receive it."""
     lab = build_lab()
     sender, odd = lab.spokes[0], lab.spokes[-1]
     readdress(odd, prefix)

@@ -67,7 +67,7 @@ def resolved(host, other):
 @pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
 def test_a_bridge_that_filters_nothing_passes_a_closed_firewall(mutable_lab, spoke1, everyone, forward_drop, listen):
-    """With FORWARD at DROP, a bridge that does not ask it passes everything."""
+    """With FORWARD at DROP, a bridge that does not call iptables passes everything."""
     others = mutable_lab.others(spoke1)
 
     with forward_drop(0, 0):

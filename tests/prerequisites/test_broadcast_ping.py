@@ -14,19 +14,19 @@ SYSCTL = "net.ipv4.icmp_echo_ignore_broadcasts"
 
 
 def test_every_host_is_set_to_answer(overlay):
-    """Each host's sysctl is 0."""
+    """Each host's icmp_echo_ignore_broadcasts is 0."""
     assert {name: host.node.sysctl(SYSCTL) for name, host in overlay.hosts.items()} == dict.fromkeys(overlay.hosts, "0")
 
 
 @pytest.mark.disruptive
 def test_a_fresh_host_ignores_broadcast_pings(bare_underlay):
-    """On a host as a cloud hands it out the sysctl is 1."""
+    """On a host with a cloud's default configuration icmp_echo_ignore_broadcasts is 1."""
     assert {host.node.sysctl(SYSCTL) for host in bare_underlay.hosts.values()} == {"1"}
 
 
 @pytest.mark.disruptive
 def test_a_host_that_ignores_is_the_only_one_silent(mutable_lab, receiver, everyone, listen):
-    """Set to 1 on one host, just its answers to broadcast and multicast pings vanish; a UDP broadcast arrives."""
+    """With 1 on one host, only its answers to broadcast and multicast pings are missing; a UDP broadcast arrives."""
     sender = mutable_lab[mutable_lab.others(receiver)[0]]
     answering = set(mutable_lab.hosts) - {receiver.name}
 
@@ -41,7 +41,7 @@ def test_a_host_that_ignores_is_the_only_one_silent(mutable_lab, receiver, every
 
 @pytest.mark.disruptive
 def test_when_all_ignore_only_udp_is_left(mutable_lab, spoke1, everyone, listen):
-    """With 1 on every host, no host answers a broadcast ping, not even the pinger, and a UDP broadcast arrives."""
+    """With icmp_echo_ignore_broadcasts=1 on every host none answers a broadcast ping; a UDP broadcast arrives."""
     hosts = list(mutable_lab.hosts.values())
     before = [(host, host.node.write_sysctls({SYSCTL: 1})) for host in hosts]
 

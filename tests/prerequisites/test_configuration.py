@@ -13,7 +13,7 @@ REQUIREMENTS = ("PRE-08", "PRE-09", "PRE-14", "HUB-02", "WIRE-07", "WIRE-08")
 
 @pytest.mark.parametrize("asserted", [pytest.param(one, marks=pytest.mark.requirement(one)) for one in REQUIREMENTS])
 def test_has_no_finding(configuration_findings, asserted):
-    """Read back from the hosts, the overlay has no finding that breaks the requirement."""
+    """The hosts' configuration has no finding that breaks the requirement."""
     found = configuration_findings(asserted)
 
     assert found == [], f"found {', '.join(found)}; expected no finding"

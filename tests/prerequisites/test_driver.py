@@ -67,7 +67,7 @@ def test_no_two_tunnels_have_the_same_ends(overlay):
 @pytest.mark.disruptive
 @pytest.mark.requirement("PRE-01")
 def test_every_host_can_create_another_tunnel(mutable_lab):
-    """The kernel of every host makes a tunnel device when it is asked for one, up at once."""
+    """The kernel of every host can create another tunnel device."""
     spare = SPARE[mutable_lab.topology.options.kind]
 
     for host in mutable_lab.hosts.values():
@@ -79,7 +79,7 @@ def test_every_host_can_create_another_tunnel(mutable_lab):
 @pytest.mark.disruptive
 @pytest.mark.requirement("PRE-01")
 def test_a_missing_driver_is_named(mutable_lab, hub):
-    """A kind of device that the kernel has no driver for is refused in words that name the command and the lack."""
+    """The error for a kind of device without a driver names the command and the unknown kind."""
     with pytest.raises(OSError, match=r"ip link add spare type nosuchtap: .*[Uu]nknown device type") as refusal:
         hub.node.apply(link_add("spare", link_kind("nosuchtap")))
 
@@ -124,7 +124,7 @@ def test_a_host_with_the_driver_and_no_tunnel_answers_port_unreachable(build_lab
     ],
 )
 def test_one_tunnel_per_pair_of_addresses(standing, device, second, accepted):
-    """A second tunnel is created when its key or local address differs; else it is refused with "File exists"."""
+    """A second tunnel is created when its key or local address differs; else it is rejected with "File exists"."""
     lab = standing(overlay=False)
     spoke, remote = lab.spokes[0], lab.hub.address("underlay")
     if second.get("local"):
@@ -143,7 +143,7 @@ def test_one_tunnel_per_pair_of_addresses(standing, device, second, accepted):
 @pytest.mark.disruptive
 @pytest.mark.requirement("PRE-11")
 def test_a_route_needs_its_device_up(build_lab):
-    """A multicast route over a tunnel that is down is refused: first the device comes up, then the routes."""
+    """A multicast route over a tunnel that is down is rejected: first set the device up, then add the routes."""
     lab = build_lab()
     spoke = lab.spokes[0]
     spoke.node.apply(link_set(spoke.plan.device, up=False))

@@ -48,7 +48,7 @@ def kinds_heard(lab, sender, receiver):
 
 @pytest.mark.requirement("PRE-03")
 def test_every_tunnel_receives_what_its_nic_does(overlay, sender, everyone, listen):
-    """What arrives on a host's NIC for the overlay comes out of its tunnel device: no firewall takes it in between."""
+    """Tunnel packets that arrive at a host's NIC are decapsulated: no firewall drops them in between."""
     others = overlay.others(sender)
 
     with listen(others) as heard:
@@ -72,7 +72,7 @@ def test_every_host_accepts_what_comes_out(overlay, receiver):
 
 @pytest.mark.requirement("PRE-04")
 def test_every_host_accepts_igmp(overlay, receiver):
-    """IGMP to all hosts comes out of each host's firewall: so do a querier's queries."""
+    """Each host's firewall accepts IGMP to all hosts, and so a querier's queries."""
     sender = overlay[overlay.others(receiver)[0]]
     # of an experimental type (RFC 3228), so that no host answers and no bridge takes the sender for a querier
     message = bytes(layers.IGMP(type=EXPERIMENTAL) / secrets.token_bytes(16))
@@ -146,7 +146,7 @@ def test_a_hub_that_accepts_the_carrier_alone_is_deaf_itself(
 )
 @pytest.mark.tunnel("gretap", "vxlan", "geneve")
 def test_a_rule_on_the_inside_stops_what_it_names(mutable_lab, spoke1, spoke2, carrier, rules, policy, left):
-    """A spoke's rules about what comes out of the tunnel stop just the kinds that they name."""
+    """A spoke's firewall rules for packets from the tunnel drop only the kinds that they match."""
     written = [("INPUT", *carrier, *rule[1:]) if rule[0] == "carrier" else ("INPUT", *rule) for rule in rules]
 
     with firewall(spoke2, *written, policy=policy):
@@ -156,7 +156,7 @@ def test_a_rule_on_the_inside_stops_what_it_names(mutable_lab, spoke1, spoke2, c
 @pytest.mark.disruptive
 @pytest.mark.requirement("PRE-04")
 def test_a_rule_against_igmp_hides_a_member(build_lab):
-    """A query reaches the members behind open firewalls alone: theirs will answer, one that drops IGMP stays silent."""
+    """Only members whose firewalls accept IGMP receive a query and will answer it."""
     lab = build_lab()
     hub, closed, others = lab.hub, lab.spokes[-1], lab.spokes[:-1]
     query = layers.IP(src=hub.address(), dst=ALL_HOSTS, ttl=1) / layers.IGMP(type=0x11, mrcode=100)

@@ -30,7 +30,7 @@ def test_no_mac_is_used_twice(overlay):
 
 
 def test_unicast_works_between_every_two_hosts(overlay, sender, listen):
-    """Each other host alone receives what is sent to its address, which is what a MAC used twice breaks."""
+    """Unicast to a host reaches only that host, which a duplicate MAC prevents."""
     with listen(overlay.others(sender)) as heard:
         sent = {name: [sender.udp.send(to=overlay[name].address()).payload] for name in heard.at}
 
@@ -62,7 +62,7 @@ def test_one_mac_on_two_vxlan_spokes_kills_broadcast_too(build_lab):
 @pytest.mark.tunnel("gretap")
 @pytest.mark.usefixtures("one_way")
 def test_one_mac_on_two_spokes_kills_unicast_between_them(build_lab):
-    """Two spokes with one MAC hear every broadcast and answer every broadcast ping, and cannot reach each other."""
+    """Two spokes with one MAC receive every broadcast and answer every broadcast ping, but cannot reach each other."""
     lab = build_lab()
     one, other = lab.spokes[0], lab.spokes[-1]
     clone(one, other)

@@ -80,7 +80,7 @@ def test_underlay_sources_pass_as_the_filter_allows(overlay, receiver, listen):
 @pytest.mark.disruptive
 @pytest.mark.parametrize(("mode", "copies"), [(OFF, 2), (STRICT, 0), (LOOSE, 2)], ids=MODES.keys())
 def test_underlay_sources_pass_unless_strict(mutable_lab, receiver, listen, mode, copies):
-    """Broadcast and multicast from an underlay address arrive on each host in modes 0 and 2; 1 counts both."""
+    """Broadcast and multicast from an underlay address arrive in modes 0 and 2; mode 1 drops and counts both."""
     sender = mutable_lab[mutable_lab.others(receiver)[0]]
 
     with filtering(receiver, mode):

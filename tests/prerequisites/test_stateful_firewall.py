@@ -59,7 +59,7 @@ def test_behind_a_stateful_rule_a_host_receives_only_after_it_has_sent(build_lab
 @pytest.mark.disruptive
 @pytest.mark.tunnel("gretap")
 def test_a_stateful_rule_is_deaf_again_when_its_entry_has_run_out(build_lab):
-    """Once the entry that a spoke's own packet made has run out, at once here, the spoke is deaf again."""
+    """Once the conntrack entry of a spoke's own packet has expired, the spoke again receives nothing."""
     lab = build_lab()
     sender, quiet = lab.spokes[0], lab.spokes[-1]
 

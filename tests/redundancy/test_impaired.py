@@ -18,7 +18,7 @@ MOST_LOST = 5  # of them: net/hsr takes a frame that is overtaken by later ones 
 
 @pytest.mark.requirement("RED-05")
 def test_a_slow_tunnel_brings_nothing_twice_or_out_of_order(redundant):
-    """While the first spoke's tunnel takes 20 ms more nothing is heard twice or out of order, and delivery goes on."""
+    """While the first spoke's tunnel takes 20 ms more, nothing arrives twice or out of order, and delivery goes on."""
     found = missed(redundant, "slow")
 
     every = (*found.lost, *found.back)
@@ -28,7 +28,7 @@ def test_a_slow_tunnel_brings_nothing_twice_or_out_of_order(redundant):
 
 @pytest.mark.requirement("RED-06")
 def test_a_lossy_tunnel_loses_next_to_nothing(redundant):
-    """While the first spoke's tunnel loses 5 % the other one makes up for it, but for 5 of 1,000 numbers at most."""
+    """While the first spoke's tunnel loses 5 %, receivers miss at most 5 of 1,000 numbers."""
     if not redundant.topology.doubled:
         not_applicable("spokes send by one tunnel, which is not replaced as long as it carries most packets")
 

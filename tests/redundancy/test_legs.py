@@ -33,7 +33,7 @@ def test_each_tunnel_leads_to_another_hub(two_hubs, spoke):
 
 
 def test_both_tunnels_carry(two_hubs, spoke, everyone, listen):
-    """With PRP a broadcast comes in at both hubs; otherwise the idle tunnel receives what its hub sends to all."""
+    """With PRP a broadcast arrives at both hubs; otherwise the idle tunnel receives what its hub sends to all."""
     others = two_hubs.others(spoke)
 
     with listen(others) as heard:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.requirement("RED-08")
 
 
 def test_the_hub_alone_is_the_master(with_standby):
-    """While the hub is there it is the master, and the standby is not."""
+    """While the hub works, the hub is the VRRP master, and the standby is not."""
     assert with_standby.standby.masters() == [with_standby.hub.name]
 
 

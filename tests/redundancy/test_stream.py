@@ -9,6 +9,6 @@ import pytest
 
 @pytest.mark.requirement("RED-04")
 def test_nothing_of_a_stream_comes_twice(streamed, record_silences):
-    """Whatever happens while a stream runs between live hosts, nothing of it is heard twice or out of order."""
+    """No datagram of a stream between live hosts is received twice or out of order."""
     record_silences("during the stream", streamed.outages)
     assert [one for one in streamed.outages if one.repeated or one.disordered] == []

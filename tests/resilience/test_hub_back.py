@@ -21,7 +21,7 @@ AT_ONCE = 0.05  # seconds of grace: what a NIC without carrier dropped does not 
 @pytest.mark.usefixtures("only_hub")
 @pytest.mark.parametrize("kind", ["broadcast", "multicast"])
 def test_delivery_resumes_by_itself(mutable_lab, spoke1, record_figure, kind):
-    """After the hub's return sockets that were open before receive again, without a change on the spokes."""
+    """After the hub's return sockets that were open before receive again; the spokes' configuration is unchanged."""
     others = mutable_lab.others(spoke1)
     to, group = (mutable_lab.everyone, None) if kind == "broadcast" else (GROUP, GROUP)
 

@@ -32,10 +32,10 @@ def test_the_hub_answers_every_spoke(overlay, spoke):
 @pytest.mark.disruptive
 @pytest.mark.usefixtures("only_hub")
 class TestStoppedHub:
-    """Everything but an answer is as before."""
+    """No answer comes from the hub; the senders see no other difference."""
 
     def test_cuts_every_host_off_and_shows_at_no_link(self, mutable_lab, spoke1):
-        """Nothing is delivered, while every send succeeds, the tunnel stays up and counts no error."""
+        """With the hub down nothing is delivered; every send succeeds, and the tunnel is up without an error."""
         before, others = trouble(spoke1), mutable_lab.others(spoke1)
 
         with mutable_lab.cloud.stopped("hub", mutable_lab.hub.node):
@@ -51,7 +51,7 @@ class TestStoppedHub:
         assert trouble(spoke1) == before
 
     def test_is_found_by_asking(self, mutable_lab, spoke1):
-        """Only the pinger itself answers a broadcast ping: the foreign answers are none."""
+        """With the hub down only the pinger itself answers a broadcast ping."""
         with mutable_lab.cloud.stopped("hub", mutable_lab.hub.node):
             answers = spoke1.ping(mutable_lab.everyone, grace=AT_ONCE)
 

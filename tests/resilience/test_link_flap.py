@@ -59,7 +59,7 @@ def test_the_route_is_there(overlay):
 @NODES
 class TestFlap:
     def test_takes_the_static_route_and_nothing_else(self, mutable_lab, flap, name):
-        """Of addresses, routes and memberships exactly the multicast route is gone."""
+        """After a link flap the multicast route is missing; addresses, other routes and memberships are unchanged."""
         host = mutable_lab[name]
         addresses, routes, groups = configured_state(host)
 
@@ -71,7 +71,7 @@ class TestFlap:
         assert [route.dev for route in lost] == [host.plan.device]
 
     def test_sends_multicast_astray(self, mutable_lab, flap, name):
-        """The node's multicast then leaves by its default route, without an error, and no host receives it."""
+        """After a link flap the node's multicast leaves by its default route, without an error, and reaches no host."""
         host = mutable_lab[name]
         others = mutable_lab.others(host)
 
@@ -100,7 +100,7 @@ class TestFlap:
         heard.exactly_once(at=[name])
 
     def test_the_route_fixes_it(self, mutable_lab, flap, name):
-        """With the route added again, all others receive from the node again."""
+        """After a link flap, with the multicast route added again, all others receive from the node again."""
         host = mutable_lab[name]
         others = mutable_lab.others(host)
 

@@ -48,7 +48,7 @@ def is_arrival(one, spoke):
 
 
 def test_every_spoke_is_at_its_port(overlay, spoke):
-    """After a spoke has sent, the hub's bridge has its MAC address at the port towards it."""
+    """After a spoke has sent, the hub's bridge has the spoke's MAC address at the spoke's port."""
     spoke.ping(overlay.hub.address())
 
     assert port_of(overlay, mac_of(spoke)) == overlay.topology.port("hub", spoke.name)
@@ -57,7 +57,7 @@ def test_every_spoke_is_at_its_port(overlay, spoke):
 @pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
 def test_one_frame_moves_it_and_one_moves_it_back(mutable_lab, spoke1, spoke2, speak):
-    """The hub follows the first frame from the new port, and the first one from the old port again."""
+    """One frame with a MAC address from another port moves the address there in the hub's table; one moves it back."""
     mac, ports = mac_of(spoke1), {name: mutable_lab.topology.port("hub", name) for name in ("spoke1", "spoke2")}
     moves = []
 
@@ -71,7 +71,7 @@ def test_one_frame_moves_it_and_one_moves_it_back(mutable_lab, spoke1, spoke2, s
 @pytest.mark.disruptive
 @pytest.mark.usefixtures("without_stp", "one_way")
 def test_unicast_follows_it(mutable_lab, spoke1, spoke2, speak):
-    """Frames for the MAC address go to its last sender: once to the other spoke, then to its own."""
+    """Of two spokes that send with one MAC address, the last sender receives the frames for it."""
     mac, hub = mac_of(spoke1), mutable_lab.hub
     hub.ping(spoke1.address())  # the hub has resolved the MAC address and sends no ARP broadcast
 

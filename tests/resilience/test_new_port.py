@@ -70,7 +70,7 @@ def test_without_spanning_tree_it_forwards_at_once(mutable_lab, attach):
 @pytest.mark.disruptive
 @pytest.mark.usefixtures("one_way")
 def test_while_listening_it_delivers_nothing(mutable_lab, attach, spanning_tree):
-    """With STP on the port listens for the forward delay; its spoke receives nothing, and spokes nothing from it."""
+    """With STP on a new port listens for the forward delay; its spoke neither receives from spokes nor reaches them."""
     (port, changes), spoke = attach, mutable_lab.spokes[-1]
 
     with spanning_tree:

@@ -68,7 +68,7 @@ class TestFallback:
     """gretap0, which the driver creates in every namespace, up on the hub."""
 
     def test_up_takes_from_a_stranger(self, outside, stranger_heard_by):
-        """Up, it delivers a stranger's frame to the hub's own sockets; down, the driver's default, to none."""
+        """gretap0, if it is up, delivers a stranger's frame to the hub's sockets; down, the default, it does not."""
         before = stranger_heard_by()
         hub = outside[0].hub.node
         hub.apply(link_set(FALLBACK, address=MAC, up=True))
@@ -78,7 +78,7 @@ class TestFallback:
 
     @pytest.mark.usefixtures("without_stp")
     def test_bridged_gives_it_to_all(self, outside, stranger_heard_by):
-        """As a port of the bridge it delivers a stranger's frame to the hub and to every spoke."""
+        """gretap0 as a port of the bridge delivers a stranger's frame to the hub and to every spoke."""
         lab, _ = outside
         # it only receives here: what is flooded to it goes, in GRE, to the address inside, which the bridge has: a
         # recursion that crashes a 6.1 kernel

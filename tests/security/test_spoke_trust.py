@@ -46,12 +46,12 @@ def theft(tag):
 
 @pytest.mark.usefixtures("without_stp", "one_way")
 def test_any_spoke_can_take_anothers_unicast(mutable_lab, spoke2, theft):
-    """After one frame with another spoke's MAC address as its source, that one's unicast goes to the thief."""
+    """After a spoke has sent a frame with another's MAC address as source, it receives the other's unicast."""
     assert theft(mutable_lab) == {spoke2.name}
 
 
 def test_a_locked_port_admits_its_own_address_only(build_lab, theft):
-    """With the hub's ports locked to their spokes' MAC addresses the theft fails, and all spokes still deliver."""
+    """With the hub's ports locked to their spokes' MAC addresses no spoke gets another's unicast, and all deliver."""
     lab = build_lab()
     for spoke in lab.spokes:
         port = lab.topology.port("hub", spoke.name)

@@ -53,7 +53,7 @@ def test_every_listed_member_receives_from_every_sender(querier_lab, fresh_group
 
 @pytest.mark.disruptive
 def test_a_member_whose_reports_are_filtered_is_deaf(querier_lab, set_bridge, fresh_group):
-    """Without its reports a member is not listed and misses only the group; after the next query it receives it."""
+    """A member whose reports are filtered is not listed and misses only the group; after the next query it gets it."""
     lab = querier_lab
     sender, other, member = *lab.spokes[:2], lab.spokes[-1]
     group = fresh_group
@@ -79,7 +79,7 @@ def test_a_member_whose_reports_are_filtered_is_deaf(querier_lab, set_bridge, fr
 
 class TestAcrossARouter:
     def test_reports_die_with_an_inherited_ttl(self, standing, quick_querier, fresh_group):
-        """With `ttl inherit` the list stays empty: TTL 64 does not help the group, and broadcast and 224.0.0.x pass."""
+        """With `ttl inherit` no member behind a router is listed or gets its group; broadcast and 224.0.0.x arrive."""
         lab = standing(routers=1, ttl=None, bridge=quick_querier)
         await_pruning(lab)
         sender, member = lab.hub, lab.spokes[-1]

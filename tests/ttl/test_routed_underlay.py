@@ -142,7 +142,7 @@ def test_loss_shows_in_icmp_and_not_at_the_tunnel(standing):
 
 @pytest.mark.requirement("TTL-05")
 class TestSignature:
-    """Broadcast well, multicast dead: not a multicast problem, but the tunnel's TTL."""
+    """Broadcast arrives, multicast does not: the cause is the tunnel's TTL."""
 
     def test_broadcast_ping_is_well_and_all_hosts_dead(self, standing):
         """With `ttl inherit` every node answers a broadcast ping, and no node across a router a ping to 224.0.0.1."""
@@ -155,7 +155,7 @@ class TestSignature:
             )
 
     def test_multicast_lives_by_its_ttl(self, standing):
-        """With `ttl inherit` behind a router multicast with the default TTL, 1, is dead and with 64 is well."""
+        """With `ttl inherit` multicast with TTL 1, the default, is lost behind a router; with TTL 64 it arrives."""
         lab = standing(routers=1, ttl=None)
         spoke = lab.spokes[0]
 
@@ -164,7 +164,7 @@ class TestSignature:
 
     @pytest.mark.parametrize(("ttl", "delivered"), [(None, False), (FIXED, True)], ids=["ttl_inherit", "ttl_64"])
     def test_link_local_multicast_needs_a_fixed_ttl(self, standing, ttl, delivered):
-        """Routing protocols' groups, whose packets have TTL 1, cross a router only in a tunnel with its own TTL."""
+        """Routing protocols' groups, whose packets have TTL 1, cross a router only in a tunnel with a fixed TTL."""
         lab = standing(routers=1, ttl=ttl)
         spoke = lab.spokes[0]
         others = lab.others(spoke)

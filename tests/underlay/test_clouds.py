@@ -78,7 +78,7 @@ def largest_packet(lab, sender, receiver, stated):
 @pytest.mark.usefixtures("open_underlay")
 @pytest.mark.requirement("UNDER-05")
 def test_the_network_is_the_one_that_was_chosen(overlay):
-    """What the lab's own network passes is the table's row of the cloud that was chosen."""
+    """The lab's network passes what the table lists for the chosen cloud."""
     assert observe(overlay) == TABLE[overlay.underlay.provider.name]
 
 
@@ -86,7 +86,7 @@ def test_the_network_is_the_one_that_was_chosen(overlay):
 @pytest.mark.requirement("UNDER-05")
 @pytest.mark.parametrize("cloud", TABLE)
 def test_each_cloud_passes_what_its_row_lists(standing, cloud):
-    """What each emulated cloud passes is its row of the table: GRE everywhere but on Azure, broadcast nowhere."""
+    """Each emulated cloud passes what the table lists for it: GRE everywhere but on Azure, broadcast nowhere."""
     assert observe(standing(provider_name=cloud)) == TABLE[cloud]
 
 

@@ -17,7 +17,7 @@ NO_FLOODING = {"flood": 0, "mcast_flood": 0, "bcast_flood": 0, "learning": 0, "p
 
 @pytest.mark.usefixtures("emulated")
 def test_its_ports_flood_nothing_and_learn_nothing(overlay):
-    """No port of the fabric floods broadcast, multicast or unknown unicast, and the fabric snoops nothing."""
+    """No port of the emulated cloud floods broadcast, multicast or unknown unicast, and its bridge does not snoop."""
     ports = {port.dev: {flag: port.flags[flag] for flag in NO_FLOODING} for port in overlay.fabric.read("ports")}
 
     assert {overlay.cloud.port_of(host): NO_FLOODING for host in overlay.hosts}.items() <= ports.items()
@@ -25,7 +25,7 @@ def test_its_ports_flood_nothing_and_learn_nothing(overlay):
 
 
 def test_it_answers_arp_itself(mutable_lab, spoke1, spoke2, listen):
-    """A host that looks for another one is answered by the fabric: its request reaches no other NIC."""
+    """The emulated cloud answers ARP itself: a host's request reaches no other NIC."""
     wanted = spoke2.address("underlay")
     known = {"device": spoke1.plan.nic, "to": wanted, "lladdr": spoke2.plan.underlay_mac}
     forgotten = {"device": spoke1.plan.nic, "to": wanted}

@@ -93,7 +93,7 @@ def test_no_host_answers_a_ping_to_all_hosts(sender, underlay_control):
 @pytest.mark.disruptive
 @pytest.mark.requirement("UNDER-02")
 def test_snooping_and_a_querier_let_no_multicast_through(mutable_lab, spoke1, listen, unicast_control):
-    """A fabric that snoops IGMP and sends queries still forwards no multicast to members."""
+    """An emulated cloud that snoops IGMP and sends queries still forwards no multicast to members."""
     change, undo = (link_set("vcn", bridge(mcast_snooping=on, mcast_querier=on)) for on in (1, 0))
     others = mutable_lab.others(spoke1)
 

@@ -43,7 +43,7 @@ def as_sent(lab, packets):
 @pytest.mark.requirement("WIRE-04")
 class TestTtl:
     def test_inherited_is_the_inner_one(self, standing):
-        """With `ttl inherit` every host sends a multicast packet with its inner TTL outside."""
+        """With `ttl inherit` the outer TTL of every host's multicast packet is its inner TTL."""
         lab = standing(ttl=None)
 
         heard = sent_to(lab, GROUP, [{"ttl": ttl} for ttl in INNER_TTLS])
@@ -52,7 +52,7 @@ class TestTtl:
         assert ttls == {(ttl, ttl) for ttl in INNER_TTLS}
 
     def test_inherited_of_broadcast_is_the_default(self, standing):
-        """With `ttl inherit` a broadcast has the sender's default TTL outside as inside."""
+        """With `ttl inherit` the outer and the inner TTL of a broadcast are the sender's default TTL."""
         lab = standing(ttl=None)
         default = int(lab.spokes[0].node.sysctl(DEFAULT_TTL))
 
