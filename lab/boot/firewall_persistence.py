@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lab.boot import saved_rules
-from lab.boot.formats import firewalld
+from lab.boot import saved_rules, zones
 from lab.firewall.rules import FirewallRule
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node
@@ -38,11 +37,14 @@ def calls(node: Node, topology: Topology) -> list[Call[Any]]:
 
 def of_firewalld(topology: Topology, plan: NodePlan, answer: Mapping[str, Any]) -> PersistenceResult:
     """What firewalld accepts of the overlay, now and after its next start (BOOT-05)."""
-    unread = f"firewalld's configuration cannot be determined: {answer['unread']}" if answer["unread"] else ""
-    found = () if unread else tuple(firewalld.lost(topology, plan, answer))
-    return PersistenceResult(
-        answer["runs"], found, unread, "firewalld's permanent configuration has what it accepts of the overlay"
-    )
+    if answer["unread"]:
+        return PersistenceResult(True, unread=f"firewalld's configuration cannot be determined: {answer['unread']}")
+    if not answer["runs"]:
+        unread = "what firewalld accepts after a boot cannot be determined: it does not run now, but a boot starts it"
+        return PersistenceResult(answer["starts"], unread=unread, remedy="sudo firewall-offline-cmd --list-all-zones")
+    lost = zones.lost(topology, plan, answer)
+    proof = "firewalld's permanent configuration has what it accepts of the overlay"
+    return PersistenceResult(True, lost.found, lost.unknown, proof, zones.LISTED)
 
 
 def of_rules(

@@ -45,7 +45,6 @@ UNREHEARSED = {
 """Why files of other tools are not booted, and what to do."""
 FIREWALLS = ("nft", "iptables", "firewalld")
 VENDOR, OWN = "/usr/lib/firewalld/", "/etc/firewalld/"
-CONNECTION = re.compile(r"^(type|interface-name|zone)=(\S+)$", re.MULTILINE)
 AT_REBOOT = re.compile(r"^\s*@reboot\s", re.MULTILINE)
 DISPATCHER = "/etc/NetworkManager/dispatcher.d/"
 NEVER = "not rehearsed on any host: kernel modules, DHCP, units and jobs that do not name the overlay (docs/reboot.md)"
@@ -58,6 +57,8 @@ class CopiedFiles:
 
     files: Sequence[Mapping[str, Any]]
     unread: Sequence[str]
+    zones: Sequence[Mapping[str, str]] = ()
+    """The zones of firewalld that files give devices (`lab.agent.boot.zones`)."""
 
     def of(self, *tools: str) -> list[Mapping[str, Any]]:
         return [file for file in self.files if file["tool"] in tools]
@@ -147,6 +148,8 @@ def left_out(host: str, copied: CopiedFiles) -> Iterator[str]:
             yield f"{host}: {path} was not rehearsed: NetworkManager's dispatcher needs systemd; run it by hand"
         elif tool == "cron" and len(AT_REBOOT.findall(text)) > len(file["commands"]):
             yield f"{host}: {path} was not rehearsed in full: a job at boot does not run as root"
+    if copied.of("firewalld"):
+        yield from (f"{host}: {one['path']}: {one['doubt']}" for one in copied.zones if one["doubt"])
 
 
 def _flat(topology: Topology) -> Topology:
@@ -194,22 +197,16 @@ def boot_script(copied: CopiedFiles, plan: NodePlan) -> str:
     used = {file["tool"] for file in copied.files}
     used |= {"systemd-networkd"} if "netplan" in used else set()
     steps += [(name, tool.start.format(**wanted)) for name, tool in TOOLS.items() if name in used]
-    zones = [zone for file in copied.of("NetworkManager") for zone in _zones(file["text"], plan.nic)]
-    if "firewalld" in used:
-        steps += [("firewalld", f"firewall-cmd --zone={zone} --change-interface={plan.nic}") for zone in zones]
+    # a rehearsed NetworkManager leaves the NIC alone
+    own = [one for one in copied.zones if one["device"] == plan.nic and not one["doubt"]] if "firewalld" in used else []
+    zones = [f"--zone={one['zone']} " if one["zone"] else "" for one in own]
+    steps += [("firewalld", f"firewall-cmd {zone}--change-interface={plan.nic}") for zone in zones]
     for file in copied.of(*SCRIPTED):
         after = "" if file["waits"] else " &"
         steps += [(line, f"sh -c {shlex.quote(line)}{after}") for line in file["commands"]]
     # not a subshell: before `||` the shell ignores its -e
     lines = [f"sh -ec {shlex.quote(step)} || echo {FAILED} {shlex.quote(name)}" for name, step in steps]
     return "\n".join([*lines, f"echo {BOOTED}", "wait", ""])
-
-
-def _zones(connection: str, nic: str) -> Iterator[str]:
-    """The zone that a connection of NetworkManager gives the NIC, which a rehearsed NetworkManager leaves alone."""
-    values = dict(CONNECTION.findall(connection))
-    if values.get("type", "").endswith("ethernet") and values.get("interface-name", nic) == nic and "zone" in values:
-        yield values["zone"]
 
 
 def _placed(path: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab.agent import prerequisites
-from lab.agent.boot import base, sources
+from lab.agent.boot import base, sources, zones
 from lab.agent.boot import files as boot_files
 
 FIREWALLD = base.Source(
@@ -39,7 +39,7 @@ OF_THE_NETWORK = re.compile(r"^\s*-?net[./][^#;]*=.*$", re.MULTILINE)
 
 def copied(words: Sequence[str]) -> dict[str, Any]:
     """
-    The files of a boot: `files` as `{path, tool, text, commands, waits}`, and `unread`.
+    The files of a boot: `files` as `{path, tool, text, commands, waits}`, `unread`, and `zones` (`zones.assigned`).
 
     `commands` are those of a unit, in order; `waits`: the boot waits for their end.
     """
@@ -65,7 +65,7 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
             entry = {"path": path, "tool": source.tool, "text": _there(path, text, parts)}
             unit = "\n".join(part.text for part in parts if not part.obstacle)
             files.append({**entry, **_commands(path, text, unit)})
-    return {"files": [*files, *_sysctls()], "unread": unread}
+    return {"files": [*files, *_sysctls()], "unread": unread, "zones": zones.assigned()}
 
 
 def _there(path: str, text: str, parts: Sequence[base.Part]) -> str:

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from lab.agent.firewall import firewalld as agent
+from lab.boot.daemons import NETWORK_MANAGER
 from lab.boot.formats import firewalld, networkmanager
 from lab.model import Topology
 from reports.verdict.conformance import INCOMPLETE
 from selftests.live.persistence import daemons
 from selftests.live.persistence.test_boot import held, made, topology
 from selftests.live.persistence.test_saved_rules import doctor
+from selftests.live.persistence.test_upgrades import ANSWERING, NM_STOPPED
 from selftests.live.rig import Rig, RigHost
 from selftests.live.test_suite import CONFIGURED_AND_DELIVERING, run
 
@@ -35,6 +37,11 @@ mkdir -p /run/dbus /etc/firewalld/policies /etc/firewalld/zones
 tar -x -C /
 {PROGRAM} >/dev/null 2>&1
 timeout 30 sh -c 'until firewall-cmd --state; do :; done'
+"""
+NM_STARTED = f"""
+{NM_STOPPED}
+{NETWORK_MANAGER} --config=/run/nm.conf
+{ANSWERING.format("nmcli -t general status | grep -q connected")}
 """
 OPENED = "firewall-cmd --add-port=4789/udp && firewall-cmd --zone=trusted --add-interface={device}"
 
@@ -100,6 +107,39 @@ def test_a_rule_of_the_runtime_alone_is_lost_at_boot(tmp_path: Path) -> None:
         f"sudo firewall-cmd --permanent --zone=trusted --add-interface='{device}'",
     ]
     assert kept == ("passed", [])
+
+
+@pytest.mark.skipif(
+    not daemons.installed(NETWORK_MANAGER),
+    reason="NetworkManager is missing: apt-get install --no-install-recommends network-manager dbus",
+)
+def test_the_zone_of_a_connection_counts_at_boot(tmp_path: Path) -> None:
+    """
+    NetworkManager puts a device into its connection's zone, and one without into the default zone, at each start.
+
+    A zone of the runtime, or of firewalld's own files, is lost; the fix puts it into the connection.
+    """
+    with guarded(tmp_path / "rig", tool="networkmanager") as (rig, plan):
+        for name, host in rig.hosts.items():
+            device = plan.node(name).device
+            # as firewalld's own files have it; NetworkManager has it in the default zone
+            daemons.shell(host, f"firewall-cmd --zone=overlay --change-interface={device}")
+        lost, found = persistence(rig, tmp_path / "lost")
+        for name, fix in found:
+            daemons.shell(rig.hosts[name], fix.replace("sudo ", ""))
+        kept = persistence(rig, tmp_path / "kept")
+        for name, host in rig.hosts.items():
+            # firewalld's own files have it no longer
+            daemons.shell(host, f"sed -i /interface/d {firewalld.FOLDER}/zones/{firewalld.ZONE}.xml")
+            daemons.shell(host, f"firewall-cmd --reload\n{NM_STARTED}")
+            daemons.shell(host, f"firewall-cmd --zone=overlay --query-interface={plan.node(name).device}")
+        started = persistence(rig, tmp_path / "started")
+
+    assert lost == "failed"
+    assert [fix for name, fix in found if name == "spoke1"] == [
+        "sudo nmcli connection modify overlay-vxlan1 connection.zone overlay"
+    ]
+    assert (kept, started) == (("passed", []), ("passed", []))
 
 
 def test_what_firewalld_does_not_answer_is_not_judged(tmp_path: Path) -> None:

@@ -198,17 +198,16 @@ def test_a_firewall_that_does_not_start_leaves_the_boot_unproved(step: str, unlo
     assert rehearsal.unloaded([failed]) == (str(failed) if unloaded else "")
 
 
-def test_firewalld_has_the_nic_in_the_zone_of_its_connection() -> None:
-    """NetworkManager gives the NIC its zone at boot; in a lab, which leaves the NIC alone, a command does."""
+@pytest.mark.parametrize(("zone", "option"), [("trusted", "--zone=trusted "), ("", "")])
+def test_firewalld_has_the_nic_in_the_zone_of_its_connection(zone: str, option: str) -> None:
+    """A connection, or ifcfg file, gives the NIC its zone at boot; in a lab, which leaves the NIC alone, a command."""
     plan = topology("star").node("spoke1")
-    text = f"[connection]\nid=nic\ntype=ethernet\ninterface-name={plan.nic}\nzone=trusted\n"
     files = [{"path": "/etc/firewalld/firewalld.conf", "tool": "firewalld", "text": ""}]
-    nic = {"path": "/etc/NetworkManager/system-connections/nic", "tool": "NetworkManager", "text": text}
-    command = f"--zone=trusted --change-interface={plan.nic}"
-    assert command in rehearsal.boot_script(CopiedFiles([*files, nic], []), plan)
-    assert command not in rehearsal.boot_script(
-        CopiedFiles([*files, {**nic, "text": text.replace(plan.nic, "x")}], []), plan
-    )
+    own = {"device": plan.nic, "zone": zone, "path": "/etc/nic", "doubt": ""}
+    command = f"firewall-cmd {option}--change-interface={plan.nic}"
+    assert command in rehearsal.boot_script(CopiedFiles(files, [], [own]), plan)
+    assert command not in rehearsal.boot_script(CopiedFiles(files, [], [{**own, "device": "x"}]), plan)
+    assert command not in rehearsal.boot_script(CopiedFiles([], [], [own]), plan)
 
 
 @pytest.mark.parametrize(
