@@ -8,11 +8,12 @@ A boot of live hosts without a reboot: their own files make the overlay in a lab
 from __future__ import annotations
 
 import base64
+import fnmatch
 import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface
 from typing import Any
 
@@ -38,15 +39,21 @@ BOOTED, FAILED = "overcast: booted", "overcast: FAILED"
 WIDEST = 8  # the shortest prefix of a lab's one subnet
 SCRIPTED = ("systemd", "rc.local", "cloud-init", "cron")
 """The tools whose files are scripts, and the units or jobs that run them."""
-UNREHEARSED = {
-    "network-scripts": "its tool is in RHEL alone (package network-scripts), and BOOT-01 reads it; "
-    "`sudo nmcli connection migrate` makes a keyfile of it",
-}
-"""Why files of other tools are not booted, and what to do."""
+UNREHEARSED = (
+    (
+        "/sysconfig/network-scripts/",
+        "BOOT-01 reads it, but its tool is in RHEL alone; `sudo nmcli connection migrate` makes a keyfile of it",
+    ),
+    ("/NetworkManager/dispatcher.d/", "NetworkManager's dispatcher needs systemd; run it by hand"),
+    ("/networkd-dispatcher/", "networkd-dispatcher needs systemd; run it by hand"),
+    ("/etc/rc?.d/", "links of SysV are not started; run it by hand"),
+    ("/etc/cloud/", "cloud-init is not started: its bootcmd did not run"),
+    ("/var/lib/cloud/instance/", "cloud-init is not started: its bootcmd did not run"),
+)
+"""Files that are not booted, by a part of their paths, with the reason and what to do."""
 FIREWALLS = ("nft", "iptables", "firewalld")
 VENDOR, OWN = "/usr/lib/firewalld/", "/etc/firewalld/"
 AT_REBOOT = re.compile(r"^\s*@reboot\s", re.MULTILINE)
-DISPATCHER = "/etc/NetworkManager/dispatcher.d/"
 NEVER = "not rehearsed on any host: kernel modules, DHCP, units and jobs that do not name the overlay (docs/reboot.md)"
 SYSCTLS = "sysctl.d"
 
@@ -59,6 +66,8 @@ class CopiedFiles:
     unread: Sequence[str]
     zones: Sequence[Mapping[str, str]] = ()
     """The zones of firewalld that files give devices (`lab.agent.boot.zones`)."""
+    undetermined: Mapping[str, str] = field(default_factory=dict)
+    """Files that name the overlay, and why it is unknown whether a boot uses them."""
 
     def of(self, *tools: str) -> list[Mapping[str, Any]]:
         return [file for file in self.files if file["tool"] in tools]
@@ -142,12 +151,11 @@ def left_out(host: str, copied: CopiedFiles) -> Iterator[str]:
     """The files of a boot that the rehearsal does not use, with the reason."""
     for file in copied.files:
         path, tool, text = file["path"], file["tool"], file["text"]
-        if why := UNREHEARSED.get(tool):
+        if why := next((why for part, why in UNREHEARSED if fnmatch.fnmatch(path, f"*{part}*")), ""):
             yield f"{host}: {path} was not rehearsed: {why}"
-        elif path.startswith(DISPATCHER):
-            yield f"{host}: {path} was not rehearsed: NetworkManager's dispatcher needs systemd; run it by hand"
         elif tool == "cron" and len(AT_REBOOT.findall(text)) > len(file["commands"]):
             yield f"{host}: {path} was not rehearsed in full: a job at boot does not run as root"
+    yield from (f"{host}: {path} was not rehearsed: {why}" for path, why in copied.undetermined.items())
     if copied.of("firewalld"):
         yield from (f"{host}: {one['path']}: {one['doubt']}" for one in copied.zones if one["doubt"])
 

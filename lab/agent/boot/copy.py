@@ -41,14 +41,16 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
     """
     The files of a boot: `files` as `{path, tool, text, commands, waits}`, `unread`, and `zones` (`zones.assigned`).
 
-    `commands` are those of a unit, in order; `waits`: the boot waits for their end.
+    `commands` are those of a unit, in order; `waits`: the boot waits for their end.  `undetermined`: files that name
+    the overlay, by path why it is unknown whether a boot uses them.
     """
-    named = {entry["path"] for entry in boot_files.naming(words)}
+    naming = boot_files.naming(words)
+    named = {entry["path"] for entry in naming}
     files, unread = [], []
     for source, path in boot_files.files((*sources.FIREWALLS, *sources.SOURCES, FIREWALLD)):
         scripts = boot_files.RUN.findall(base.read(path)) if source.runs else []
         wanted = source.tool in WHOLE or path.startswith(STANZAS) or named & {path, *scripts}
-        if not wanted or ("dispatcher.d" in path and path not in named):
+        if not wanted or ("dispatcher.d/" in path and path not in named):
             continue
         try:
             with open(path, errors="replace") as file:
@@ -65,7 +67,11 @@ def copied(words: Sequence[str]) -> dict[str, Any]:
             entry = {"path": path, "tool": source.tool, "text": _there(path, text, parts)}
             unit = "\n".join(part.text for part in parts if not part.obstacle)
             files.append({**entry, **_commands(path, text, unit)})
-    return {"files": [*files, *_sysctls()], "unread": unread, "zones": zones.assigned()}
+    found = {file["path"] for file in files}
+    open_ = [entry for entry in naming if boot_files.UNKNOWN in entry["obstacle"] and entry["path"] not in found]
+    undetermined = {entry["path"]: entry["obstacle"] for entry in open_}
+    every = [*files, *_sysctls()]
+    return {"files": every, "unread": unread, "zones": zones.assigned(), "undetermined": undetermined}
 
 
 def _there(path: str, text: str, parts: Sequence[base.Part]) -> str:

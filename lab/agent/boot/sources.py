@@ -215,7 +215,7 @@ SOURCES = (
     Source("network-scripts", IFCFG, network_manager.ifcfg_obstacle, network_manager.ifcfg_parts),
     Source("rc.local", ("/etc/rc.local", "/etc/rc.d/rc.local"), _rc_local, _script("start"), runs=True),
     Source("cloud-init", ("/var/lib/cloud/scripts/per-boot/*",), _cloud_init, _script(), runs=True),
-    Source("cloud-init", CLOUD_CONFIGS, _cloud_config, _config_parts),
+    Source("cloud-init", CLOUD_CONFIGS, _cloud_config, _config_parts, runs=True),
     Source("cloud-init", ONCE, _ran_once, _script()),
     Source("udev", UDEV, _at_all, _rule_parts),
     Source("networkd-dispatcher", DISPATCHED, _networkd_dispatcher, _at_events, runs=True),

@@ -210,26 +210,6 @@ def test_firewalld_has_the_nic_in_the_zone_of_its_connection(zone: str, option: 
     assert command not in rehearsal.boot_script(CopiedFiles([], [], [own]), plan)
 
 
-@pytest.mark.parametrize(
-    ("file", "why"),
-    [
-        ({"path": "/etc/sysconfig/network-scripts/ifcfg-x", "tool": "network-scripts"}, "nmcli connection migrate"),
-        ({"path": "/etc/NetworkManager/dispatcher.d/x", "tool": "NetworkManager"}, "dispatcher needs systemd"),
-        (
-            {"path": "/etc/crontab", "tool": "cron", "text": "@reboot opc x\n@reboot root y\n", "commands": ["y"]},
-            "not run as root",
-        ),
-        ({"path": "/etc/crontab", "tool": "cron", "text": "@reboot root y\n", "commands": ["y"]}, ""),
-        ({"path": "/etc/netplan/x.yaml", "tool": "netplan"}, ""),
-    ],
-    ids=["network-scripts", "dispatcher", "another user", "root", "netplan"],
-)
-def test_what_is_not_rehearsed_is_listed(file: dict[str, Any], why: str) -> None:
-    """Files of a boot that a lab does not use are named with the reason; the others are not."""
-    notes = list(rehearsal.left_out("spoke1", CopiedFiles([{"text": "", "commands": [], **file}], [])))
-    assert [file["path"] in note and why in note for note in notes] == [True] * bool(why)
-
-
 def test_a_tool_that_is_not_installed_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a host's tool is missing on this machine, the error has the command that installs it."""
     monkeypatch.setitem(TOOLS, "ifupdown", replace(TOOLS["ifupdown"], programs=("/nowhere/ifup",)))
