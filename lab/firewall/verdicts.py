@@ -9,7 +9,7 @@ understood leaves both answers open, and the verdict is then `None`: unknown, ne
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lab.firewall.matches import ACCEPT, CONTINUE, DROP, EITHER, GOTO, RETURN, Branch, PacketPattern
@@ -70,14 +70,15 @@ class Firewall:
             why = (f"the rules of {one.tool} {one.table}".strip() + f" were not read: {one.unread}" for one in unread)
             return Verdict(None, "; ".join(why))
         doubt = ""
-        for chain in self.chains.values():
-            if chain[0].hook != hook:
-                continue
-            verdict = self.through(chain, packet)
+        for verdict in self.verdicts(packet, hook):
             if verdict.passes is False:
                 return verdict
             doubt = doubt or verdict.why
         return Verdict(None, doubt) if doubt else Verdict(True)
+
+    def verdicts(self, packet: PacketPattern, *hooks: str) -> Iterator[Verdict]:
+        """The verdict of each chain of some hooks, whatever the others do with the packet."""
+        return (self.through(chain, packet) for chain in self.chains.values() if chain[0].hook in hooks)
 
     def through(self, chain: Sequence[FirewallRule], packet: PacketPattern) -> Verdict:
         """The verdict of one chain, with those that it jumps to."""

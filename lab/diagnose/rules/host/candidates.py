@@ -19,9 +19,9 @@ from lab.overlay.recognition.readback import carrier_of
 ICMP, TCP = 1, 6
 CARRIED = ("decapsulation", "encapsulation")
 OUTER = frozenset({*CARRIED, "control"})
-INCOMING = frozenset({"INGRESS", "PREROUTING", "INPUT"})
-OUTGOING = frozenset({"OUTPUT", "POSTROUTING", "EGRESS"})
-FORWARDED = (frozenset({"FORWARD"}) | INCOMING | OUTGOING) - {"INPUT", "OUTPUT"}
+INCOMING = frozenset({"ingress", "prerouting", "input"})
+OUTGOING = frozenset({"output", "postrouting", "egress"})
+FORWARDED = (frozenset({"forward"}) | INCOMING | OUTGOING) - {"input", "output"}
 """A bridge's packets pass some hooks of IP, too (br_netfilter)."""
 KINDS = {"multicast": "multicast", "group": "multicast", "unicast": "unicast"}
 STAGES: Sequence[tuple[str, ...]] = (
@@ -52,9 +52,8 @@ def taken(host: HostScene, rule: FirewallRule, packets: Sequence[Passing]) -> se
 
 def _meets(firewall: Firewall, rule: FirewallRule, packet: PacketPattern, hooks: set[str]) -> bool:
     """Whether a packet may reach a rule, and end there, in one of the chains that lead to it."""
-    chains = [one for one in firewall.chains.values() if one[0].place[:3] == rule.place[:3]]
-    verdicts = [firewall.through(one, packet) for one in chains if one[0].hook.upper() in hooks]
-    return any(one.passes is None or (one.passes is False and one.rule is rule) for one in verdicts)
+    verdicts = [one for one in firewall.verdicts(packet, *hooks) if one.base and one.base.place[:3] == rule.place[:3]]
+    return any(one.passes is None or one.rule is rule for one in verdicts)
 
 
 def lost(scene: Scene, host: HostScene) -> list[Passing]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lab.diagnose.rules.host.basics import LOOPBACK
-from lab.diagnose.rules.host.candidates import CARRIED, OUTER, Passing, carried, later, lost, sending, taken
+from lab.diagnose.rules.host.candidates import CARRIED, OUTER, OUTGOING, Passing, carried, later, lost, sending, taken
 from lab.diagnose.rules.host.firewall_exceptions import (
     bridged,
     by_ports,
@@ -29,7 +29,6 @@ from lab.model import Finding
 
 ASKING = frozenset({"resolving", "encapsulation"})  # who has an address: inside the tunnel, and to send its packets
 TRACKED = "    # and for flows that are tracked already: conntrack -F"
-OUTGOING = {"OUTPUT", "POSTROUTING", "EGRESS"}
 
 
 def dropped(scene: Scene, host: HostScene) -> Iterator[Finding]:
@@ -79,9 +78,7 @@ def _next(rules: Sequence[FirewallRule], packets: Sequence[Passing]) -> tuple[Fi
     for stage, passed, packet in packets:
         bridging = stage == "forwarding"  # of which IP sees nothing without br_netfilter
         firewall = Firewall(rules, ("bridge",)) if bridging else Firewall(rules)
-        hung = [chain for chain in firewall.chains.values() if chain[0].hook.upper() in passed]
-        verdicts = [firewall.through(chain, packet) for chain in hung]
-        found += [(one.rule, stage) for one in verdicts if one.passes is False and one.rule]
+        found += [(one.rule, stage) for one in firewall.verdicts(packet, *passed) if one.passes is False and one.rule]
     return (found[0][0], {stage for rule, stage in found if rule is found[0][0]}) if found else None
 
 
@@ -102,7 +99,7 @@ def _code(host: HostScene, rule: FirewallRule, stages: set[str]) -> str:
         return "nat-rewrites"
     if _of_arp(rule, stages):
         return "arp-filtered"
-    if hooks(host, rule) == {"FORWARD"} or ("forwarding" in stages and rule.family == "bridge"):
+    if hooks(host, rule) == {"forward"} or ("forwarding" in stages and rule.family == "bridge"):
         return "bridged-dropped"
     if stages == {"control"}:
         return "control-dropped"
@@ -149,7 +146,7 @@ def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[st
     if rule.family in ("bridge", "arp") or bridging:  # a device's own hook sees a bridge's port, not the bridge
         yield ("", by_ports(host, going_out=going_out) if rule.family != "arp" else "")
         return
-    if hung == {"FORWARD"}:
+    if hung == {"forward"}:
         yield bridged(device)
         return
     every = Match("outgoing" if going_out else "incoming", (device,))

@@ -11,7 +11,7 @@ from lab.tunnels import KINDS
 
 IPV4 = Match("ethertype", ("ip",))
 IGMP = ("-p igmp", "ip protocol igmp")
-HOOKS = ("INGRESS", "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING", "EGRESS")
+HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 
 
 def of_carrier(host: HostScene, rule: FirewallRule) -> bool | None:
@@ -68,7 +68,7 @@ def deleted(rule: FirewallRule) -> str:
 def hooks(host: HostScene, rule: FirewallRule, seen: frozenset[str] = frozenset()) -> set[str]:
     """The hooks that a rule's chain hangs on, or those of the chains that jump to it."""
     chain = rule.chain
-    own = (rule.hook or chain).upper()
+    own = (rule.hook or chain).lower()
     if own in HOOKS or chain in seen:
         return {own}
     callers = [one for one in host.firewall if one.place[:3] == rule.place[:3] and chain in one.calls]

@@ -36,7 +36,7 @@ def by_text(scene: Scene, host: HostScene) -> Iterator[Finding]:
             place = host.plan.nic if of_carrier(host, rule) else host.plan.device
             none_left = any(low == 0 for one in rule.sets("ttl") for low, _ in one.values or ())
             # the kernel sends no multicast with a TTL of 0 (ip_mc_output)
-            ends = none_left and place == host.plan.device and "OUTPUT" in hooks(host, rule)
+            ends = none_left and place == host.plan.device and "output" in hooks(host, rule)
             code = "firewall-drops" if ends else "ttl-rewritten"
             yield host.declared(code, place, rule.quoted, deleted(rule))
         if rule.sets("tos") and _concerns(rule) and (found := _marked(scene, host, rule)):
@@ -77,12 +77,10 @@ def compared(scene: Scene, host: HostScene) -> Iterator[Finding]:
 
 def _refusing(host: HostScene, packet: PacketPattern, other: PacketPattern) -> Iterator[tuple[FirewallRule, Verdict]]:
     """The chains of the packets' way, each by its first rule, that drop the first and let the other one pass."""
-    firewall = Firewall(host.firewall)
-    for chain in firewall.chains.values():
-        if chain[0].hook in (("prerouting", "input") if packet.incoming else ("output",)):
-            dropped = firewall.through(chain, packet)
-            if dropped.passes is False and firewall.through(chain, other).passes is not False:
-                yield chain[0], dropped
+    firewall, hooked = Firewall(host.firewall), ("prerouting", "input") if packet.incoming else ("output",)
+    for dropped, passing in zip(firewall.verdicts(packet, *hooked), firewall.verdicts(other, *hooked), strict=True):
+        if dropped.base and dropped.passes is False and passing.passes is not False:
+            yield dropped.base, dropped
 
 
 def reverse_path(host: HostScene) -> Iterator[Finding]:
@@ -159,4 +157,4 @@ def _drops(host: HostScene, rule: FirewallRule, row: Dropped) -> bool:
         return False
     if row.of == "application":
         packet = replace(packet, incoming=host.plan.device)
-    return rule.takes(packet) is not False and (row.of != "application" or "INPUT" in hooks(host, rule))
+    return rule.takes(packet) is not False and (row.of != "application" or "input" in hooks(host, rule))

@@ -66,7 +66,7 @@ def filtered(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Firewalls leave ICMPv6 alone: neighbour discovery and membership reports are part of it (RFC 4890)."""
     silent = _is_silent(scene, host)
     for rule in host.firewall if scene.topology.ipv6 else ():
-        if not rule.drops or rule.family not in ("ip6", "inet") or hooks(host, rule) == {"FORWARD"}:
+        if not rule.drops or rule.family not in ("ip6", "inet") or hooks(host, rule) == {"forward"}:
             continue
         named = any(rule.names(icmp=one) and _takes(rule, one) for one in NEEDED)
         named = named or bool(rule.matches("destination") and rule.takes(TO_ALL))
@@ -82,7 +82,7 @@ def bridged(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     by_bridge = hub.device is not None and hub.device.details.get("nf_call_ip6tables")
     families = ("bridge", "ip6", "inet") if hub.parameter(BRIDGE_CALLS) or by_bridge else ("bridge",)
     for rule in hub.firewall:
-        forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"FORWARD"})
+        forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"forward"})
         if forwards and rule.drops and _may_match(rule):
             exception = ("", by_ports(hub)) if rule.family == "bridge" else firewall_exceptions.bridged(bridge)
             yield hub.declared("bridged-dropped", bridge, f"IPv6: {rule.counted}", inserted(rule, exception))
