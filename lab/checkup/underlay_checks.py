@@ -11,10 +11,11 @@ from lab.clouds.firmware import Carrier
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall, Verdict
+from lab.probes.capture.icmp_errors import UNREACHABLE
 
-REJECTIONS = {9: "network prohibited", 10: "host prohibited", 13: "administratively prohibited"}
+REJECTIONS = (9, 10, 13)
 NO_PROTOCOL, NO_PORT = 2, 3
-"""Codes of ICMP unreachable: what a kernel answers that has no such driver, or no tunnel for the packet."""
+"""Codes of ICMP unreachable: those of firewalls; what a kernel answers without such a driver, or such a tunnel."""
 
 IN_NFT = "accept    # and in /etc/nftables.conf"
 IN_IPTABLES = "-j ACCEPT    # and save it: netfilter-persistent save, or the like"
@@ -88,9 +89,9 @@ def _by_answer(crossing: Crossing) -> Check:
     if crossing.answer is None:
         found = f"sent, but whether it arrives can only be seen with root on {receiver} (--sudo)"
         return Check("warning", way.name, str(way.carrier), found)
-    kind, code = crossing.answer
+    kind, code = crossing.answer.kind, crossing.answer.code
     if code in REJECTIONS:
-        found = f"arrives, and the firewall of {receiver} rejects it (ICMP {kind}/{code}, {REJECTIONS[code]})"
+        found = f"arrives, and the firewall of {receiver} rejects it (ICMP {kind}/{code}, {UNREACHABLE[code]})"
         return _problem(way, found, _accepting(way), at=receiver)
     if code == NO_PROTOCOL:
         return Check("ok", way.name, str(way.carrier), f"arrives, and {receiver} has no driver for it yet (ICMP 3/2)")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,14 +27,15 @@ from lab.machines.base import Agent, Machine, call
 from lab.machines.node import tell_all
 from lab.probes import options
 from lab.probes.capture import sightings
-from lab.probes.capture.sightings import ETHERNET
+from lab.probes.capture.icmp_errors import ICMP, IcmpError, errors
+from lab.probes.capture.sightings import ETHERNET, Sighting, packet_in
 from lab.probes.payloads import fresh_port, unique
 from lab.probes.ping import echo
 from lab.tunnel_packets import EXPERIMENTAL, ipv4, udp
 
 ROUNDS, PATIENCE = 3, 0.5
 """A packet is sent at most so often, and each time waited for so many seconds: several round trips of any region."""
-ICMP, UNREACHABLE = 1, 3
+UNREACHABLE = 3
 KEY_PRESENT = 0x2000  # RFC 2890
 DONT_FRAGMENT = b"\x40\x00"
 IP_HEADER, KEYED_GRE, UDP_AND_VXLAN = 20, 8, 16
@@ -89,8 +90,8 @@ class Crossing:
     full: bool = False
     others: frozenset[str] = frozenset()
     """What else arrived: `UDP`, `ICMP echo`."""
-    answer: tuple[int, int] | None = None
-    """Type and code of the ICMP error that came back."""
+    answer: IcmpError | None = None
+    """The ICMP error "unreachable" that came back."""
 
 
 def cross(ways: Sequence[UnderlayPath], deadline: float) -> tuple[list[Crossing], dict[str, OvercastError]]:
@@ -124,7 +125,7 @@ class _Trial:
         self._machines: dict[str, Machine] = {role: host.node.machine for role, host in hosts.items()}
         self._sockets: dict[str, list[int]] = {}
         self._outstanding: dict[bytes, UnderlayPath] = {}
-        self._frames: dict[str, list[tuple[bool, bytes]]] = {}
+        self._frames: dict[str, list[Sighting]] = {}
 
     def run(self) -> None:
         self._sockets = self._each({role: role for role in self.hosts}, self._open)
@@ -140,15 +141,16 @@ class _Trial:
 
     def seen(self, way: UnderlayPath) -> Crossing:
         at_sender = self._frames.get(way.sender.host.role, [])
-        at_receiver = [frame for outgoing, frame in self._frames.get(way.receiver.host.role, []) if not outgoing]
+        at_receiver = [one.frame for one in self._frames.get(way.receiver.host.role, []) if not one.outgoing]
+        returned = errors(one for one in at_sender if not one.outgoing and way.small in one.frame)
         return Crossing(
             way,
-            left=any(outgoing and way.small in frame for outgoing, frame in at_sender),
-            arrived=any(way.small in frame and _protocol(frame) != ICMP for frame in at_receiver),
+            left=any(one.outgoing and way.small in one.frame for one in at_sender),
+            arrived=any(way.small in frame and not _is_icmp(frame) for frame in at_receiver),
             delivered=way.receiver.host.role in self.hosts and way.small not in self._outstanding,
             full=way.large not in self._outstanding,
             others=frozenset(name for name, tag in way.others.items() if any(tag in frame for frame in at_receiver)),
-            answer=next(_errors(frame for outgoing, frame in at_sender if not outgoing and way.small in frame), None),
+            answer=next((one for one in returned if one.kind == UNREACHABLE), None),
         )
 
     def refusal(self, way: UnderlayPath) -> str:
@@ -178,10 +180,10 @@ class _Trial:
     def _close(self, role: str, opened: list[int]) -> None:
         self.hosts[role].node.machine.tell([call(Agent.close, opened)])
 
-    def _captured(self, role: str, _: str) -> list[tuple[bool, bytes]]:
+    def _captured(self, role: str, _: str) -> list[Sighting]:
         node = self.hosts[role].node
         tags = [tag for way in self.ways if role in (way.sender.host.role, way.receiver.host.role) for tag in way.tags]
-        return [(seen.outgoing, seen.frame) for seen in sightings.collect([node], tags)]
+        return sightings.collect([node], tags)
 
     def _round(self, *, with_others: bool) -> None:
         self._each({role: with_others for role in self._sockets if role not in self.lost}, self._send)
@@ -246,13 +248,6 @@ def _others(way: UnderlayPath) -> list[bytes]:
     return [udp(here, there, fresh_port(), way.others["UDP"]), ipv4(here, there, ICMP, request)]
 
 
-def _protocol(frame: bytes) -> int:
-    return frame[ETHERNET + 9]
-
-
-def _errors(frames: Iterator[bytes]) -> Iterator[tuple[int, int]]:
-    for frame in frames:
-        if _protocol(frame) == ICMP:
-            icmp = ETHERNET + (frame[ETHERNET] & 0x0F) * 4
-            if frame[icmp] == UNREACHABLE:
-                yield frame[icmp], frame[icmp + 1]
+def _is_icmp(frame: bytes) -> bool:
+    packet = packet_in(frame[ETHERNET:])
+    return packet is not None and packet.protocol == ICMP
