@@ -69,11 +69,6 @@ class HostScene:
         """The NIC, as it is."""
         return self.seen.devices.get(self.plan.nic)
 
-    @functools.cached_property
-    def names(self) -> Mapping[int, str]:
-        """Device names by index."""
-        return {device.index: device.name for device in self.seen.devices.values()}
-
     def has(self, name: str) -> bool:
         """Whether this kernel has a parameter of this name."""
         return self.sysctls.get(name) is not None
