@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.diagnose.codes import SETTINGS, Setting
+from lab.diagnose.parameters import ROWS, of_row
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
 
@@ -36,13 +37,10 @@ def _counts(scene: Scene, host: HostScene, setting: Setting, value: int, options
 def parameters(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Every host has values under which an overlay works; several parameters of one code are one finding."""
     wrong: dict[tuple[str, str], list[tuple[Setting, str]]] = {}
-    for one in SETTINGS:
-        for at in (one.on or ("",)) if one.of == "kernel" else ():
-            device = {"device": host.plan.device, "nic": host.plan.nic}.get(at, at)
-            name = one.name.format(device)
+    for one in ROWS:
+        for name, interface in of_row(one, host.plan).items():
             value = host.parameter(name)
             if host.has(name) and one.wrong(value) and _counts(scene, host, one, value, {}):
-                interface = host.plan.device if at == "all" else device
                 wrong.setdefault((one.code, interface), []).append((one, name))
     for (code, interface), several in wrong.items():
         found = ", ".join(f"{name} is {host.parameter(name)} (expected {one.usual})" for one, name in several)
