@@ -13,8 +13,9 @@ from lab.diagnose.losses import Loss
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
 from lab.model import CLOUD, Finding, mac_of
-from lab.overlay.recognition.readback import carrier_of
-from lab.stack.records import Link, Port
+from lab.overlay.recognition import readback
+from lab.overlay.recognition.readback import Device, carrier_of
+from lab.stack.records import Port
 from lab.underlay.fabric import FABRIC, REFUSALS, FabricPort, Segment, segments
 
 FLOODING = ("flood", "mcast_flood", "bcast_flood")
@@ -144,35 +145,36 @@ def fabric_name(scene: Scene) -> str:
 
 def ports(scene: Scene) -> Iterator[Finding]:
     """Every host's port is there, up, in its subnet's bridge, floods nothing, and takes what the host's NIC takes."""
-    links = {link.name: link for link in scene.fabric.get("links", ())}
-    for segment in segments(scene.topology, scene.underlay) if links else ():
-        name, bridge = segment.bridge, links.get(segment.bridge)
+    if not scene.fabric:
+        return
+    devices = readback.seen(FABRIC, scene.fabric, {}).devices
+    for segment in segments(scene.topology, scene.underlay):
+        name, bridge = segment.bridge, devices.get(segment.bridge)
         if bridge is not None and not bridge.up:
             again = " && ".join(_known_again(segment, port) for port in segment.ports)
             yield declared("fabric-down", FABRIC, name, again=again)
         if bridge is not None and bridge.details.get("vlan_filtering"):
             yield declared("fabric-filters-vlans", FABRIC, name)
         for port in segment.ports:
-            link = links.get(port.device)
-            if port.node in scene.hosts and link is not None:
-                yield from _port(scene, segment, port, link, bridge)
+            device = devices.get(port.device)
+            if port.node in scene.hosts and device is not None:
+                yield from _port(scene, segment, port, device, bridge)
 
 
-def _port(scene: Scene, segment: Segment, port: FabricPort, link: Link, bridge: Link | None) -> Iterator[Finding]:
+def _port(scene: Scene, segment: Segment, port: FabricPort, device: Device, bridge: Device | None) -> Iterator[Finding]:
     name, wanted = port.device, scene.underlay.provider.mtu
-    if not link.up:
+    if not device.up:
         yield declared("fabric-port-down", FABRIC, name)
-    if scene.planned and link.mtu < wanted:
+    if scene.planned and device.mtu < wanted:
         cloud = scene.underlay.provider.title
-        yield declared("fabric-mtu", FABRIC, name, mtu=link.mtu, cloud=cloud, wanted=wanted)
-    if bridge is not None and link.master != bridge.name:
-        found = f"{f'its master is {link.master}' if link.master else 'it has no master'}; expected {segment.bridge}"
+        yield declared("fabric-mtu", FABRIC, name, mtu=device.mtu, cloud=cloud, wanted=wanted)
+    if bridge is not None and device.master != bridge.name:
+        found = f"its master is {device.master}" if device.master else "it has no master"
         again = f"ip link set {name} master {segment.bridge} && {_refusing(name)} && {_placed(port)}"
-        yield declared("fabric-port-not-bridged", FABRIC, name, found, again)
+        yield declared("fabric-port-not-bridged", FABRIC, name, f"{found}; expected {segment.bridge}", again)
         return
-    found_port = next((one for one in scene.fabric.get("ports", ()) if one.dev == name), None)
-    if found_port is not None:
-        yield from _flags(name, found_port, has_carrier=link.lower_up)
+    if device.port is not None:
+        yield from _flags(name, device.port, has_carrier=device.lower_up)
     yield from _place(scene, segment, port, bridge)
 
 
@@ -191,7 +193,7 @@ def _flags(name: str, port: Port, *, has_carrier: bool) -> Iterator[Finding]:
         yield declared("fabric-floods", FABRIC, name, ", ".join(f"{word} on" for word in wrong), off)
 
 
-def _place(scene: Scene, segment: Segment, port: FabricPort, bridge: Link | None) -> Iterator[Finding]:
+def _place(scene: Scene, segment: Segment, port: FabricPort, bridge: Device | None) -> Iterator[Finding]:
     """The network does not learn or query: every host's place is configured."""
     mac, address = mac_of(port.address.ip), str(port.address.ip)
     at = {entry.dev for entry in scene.fabric["fdb"] if entry.lladdr == mac and entry.master}
