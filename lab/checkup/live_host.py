@@ -29,7 +29,6 @@ OVER_TUNNELS = {"bond": "bonding", "hsr": "hsr"}
 """The modules for the kinds of link that a design may need over its tunnels."""
 BRIDGE = "bridge"
 ALL = "all hosts"
-OUTSIDE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): the route to it is the default route
 
 Subject = TypeVar("Subject")
 Result = TypeVar("Result")
@@ -63,12 +62,12 @@ class LiveHost:
     @property
     def nic(self) -> Device | None:
         """The device of the default route, which has the host's address in the cloud."""
-        route = self.seen.route_to(OUTSIDE)
+        route = self.seen.default_route
         return self.seen.devices.get(route.dev) if route and route.dev else None
 
     @property
     def address(self) -> str | None:
-        route = self.seen.route_to(OUTSIDE)
+        route = self.seen.default_route
         addresses = [str(address.ip) for address in self.seen.addresses_of(self.nic.name)] if self.nic else []
         # the one that the host sends from; a second address, or one of another purpose, may come before it
         chosen = [address for address in addresses if route and address == route.src]

@@ -17,7 +17,6 @@ from lab.overlay.recognition.readback import ConfiguredNode, Device
 from lab.stack.changes import route_del
 from lab.stack.records import Route
 
-ELSEWHERE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): only a default route leads there
 NOT_UNICAST = IPv4Network("224.0.0.0/3")
 
 
@@ -189,7 +188,7 @@ def in_the_way(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> list[O
 
 def _own_addresses(host: ConfiguredNode) -> Iterator[tuple[str, IPv4Interface]]:
     """NIC and address, the host's address in the cloud first: that of the device of the default route."""
-    default = host.route_to(ELSEWHERE)
+    default = host.default_route
     outside = [(name, address) for name, address in host.addresses if not address.ip.is_loopback]
     yield from sorted(outside, key=lambda one: default is None or one[0] != default.dev)
 

@@ -33,6 +33,7 @@ SYSCTLS = (
     "net.bridge.bridge-nf-call-iptables",
 )
 VRRP = ":0070 "  # of /proc/net/raw: the sockets of protocol 112
+OUTSIDE = "198.51.100.1"  # TEST-NET-2 (RFC 5737): only a default route leads there
 COMMON_TTL = 64  # what Linux takes by default (IPDEFTTL)
 
 
@@ -111,6 +112,15 @@ class ConfiguredNode:
 
     def ports_of(self, bridge: str) -> list[Device]:
         return [device for device in self.devices.values() if device.master == bridge]
+
+    def master_of(self, device: str) -> Device | None:
+        """The bridge, bond or VRF that a device belongs to."""
+        found = self.devices.get(device)
+        return self.devices.get(found.master or "") if found else None
+
+    @property
+    def default_route(self) -> Route | None:
+        return self.route_to(OUTSIDE)
 
     def route_to(self, address: str) -> Route | None:
         """The route of the main table that is taken: the longest match, of equal ones that with the lowest metric."""

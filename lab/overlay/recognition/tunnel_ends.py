@@ -48,7 +48,7 @@ def ipv4_of(seen: ConfiguredNode) -> list[str]:
 
 def holder(seen: ConfiguredNode, tunnel: Device) -> str:
     """The device that the host's overlay address is on: the tunnel, or a bridge whose port it is."""
-    master = seen.devices.get(tunnel.master or "")
+    master = seen.master_of(tunnel.name)
     if (
         master is None
         or master.kind != BRIDGE

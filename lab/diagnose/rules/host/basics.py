@@ -30,7 +30,6 @@ SHOW = "ip xfrm policy list    # and delete the one that is meant"
 STAGES = ("encapsulation", "decapsulation", "sending", "delivery")
 STACKED = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 PASSTHRU = "passthru"  # the mode of a macvlan that takes everything that arrives
-PARTED = ("vrf",)  # masters of which other rules speak
 
 
 def loopback(host: HostScene) -> Iterator[Finding]:
@@ -185,18 +184,29 @@ def upper(scene: Scene, host: HostScene) -> Iterator[Finding]:
 
 
 def enslaved(scene: Scene, host: HostScene) -> Iterator[Finding]:
-    """Neither a spoke's tunnel nor a NIC with the host's address has a master: it would get all that arrives."""
-    devices = [host.seen.devices.get(name) for name in dict.fromkeys((host.plan.device, host.plan.nic))]
-    for device in devices:
-        master = host.seen.devices.get(device.master or "") if device is not None else None
-        if device is None or master is None or master.kind in PARTED:
-            continue
-        if master.name == scene.topology.bridge and host.plan.is_hub:
+    """
+    Neither a spoke's tunnel nor a NIC with the host's address has a master: it would get all that arrives.
+
+    What is in a VRF, sockets of no VRF and tunnels outside do not see.
+    """
+    plan = host.plan
+    for name in dict.fromkeys((plan.device, plan.nic)):
+        master, tunnel = host.seen.master_of(name), name == plan.device
+        if master is None or (master.name == scene.topology.bridge and plan.is_hub):
             continue  # a port of the overlay's own bridge is another rule's
-        tunnel = device.name == host.plan.device
-        if not tunnel and not scene.planned:
-            continue
         # what a device may have lost with its master's coming and going
-        again = commands.placed(scene.topology, host.plan) if tunnel else commands.placed_outside(host.plan)
-        code = "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved"
-        yield host.declared(code, device.name, master=master.name, kind=master.kind, again=again)
+        if in_vrf(host, name):
+            outside = [commands.default_route(plan)] if scene.planned else []
+            again = outside if name == plan.nic else [commands.route(scene.topology, plan)]
+            fix = " && ".join([f"ip link set {name} nomaster", *again])
+            yield host.declared("device-in-vrf", name, f"master {master.name}", fix)
+        elif tunnel or scene.planned:
+            placed = commands.placed(scene.topology, plan) if tunnel else commands.placed_outside(plan)
+            code = "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved"
+            yield host.declared(code, name, master=master.name, kind=master.kind, again=placed)
+
+
+def in_vrf(host: HostScene, name: str) -> bool:
+    """Whether a device of a host is in a VRF."""
+    master = host.seen.master_of(name)
+    return master is not None and master.kind == "vrf"

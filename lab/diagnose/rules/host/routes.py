@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
-from lab.diagnose.rules.host.routing_tables import in_vrf
+from lab.diagnose.rules.host.basics import in_vrf
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding
 from lab.overlay import commands
 from lab.stack.records import Route
 
-ELSEWHERE = "198.51.100.1"  # an address that only a default route covers (RFC 5737)
 GROUPS = ("224.1.1.1", "232.1.1.1", "239.195.255.255")  # one of each part that people use (RFC 5771)
 
 
@@ -154,7 +153,7 @@ def default(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The default route does not lead into the overlay."""
     if scene.topology.native:
         return
-    route = host.seen.route_to(ELSEWHERE)
+    route = host.seen.default_route
     if route is not None and route.dev == host.plan.device:
         again = f"{_delete(route)} && {commands.default_route(host.plan)}"
         yield host.declared("default-by-overlay", route.dev, fix=again)

@@ -10,7 +10,6 @@ from lab import tunnels
 from lab.diagnose.rules.host.basics import LOOPBACK
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import MULTICAST, Finding, Network
-from lab.overlay import commands
 from lab.stack.records import LOCAL_TABLE, MAIN_TABLE, Route, Rule
 
 TABLES = (253, 254, 255)  # default, main, local
@@ -19,25 +18,6 @@ MAIN_PRIORITY = 32766
 SOME_GROUP = "239.1.1.1"
 WHOLE_MARK = 0xFFFFFFFF
 TCP = 6
-
-
-def vrf(scene: Scene, host: HostScene) -> Iterator[Finding]:
-    """NIC and overlay device are in no VRF: what is there, sockets of no VRF and tunnels outside do not see."""
-    for name in (host.plan.nic, host.plan.device):
-        device = host.seen.devices.get(name)
-        if device is None or not in_vrf(host, name):
-            continue
-        lost = commands.default_route(host.plan) if scene.planned else ""
-        again = lost if name == host.plan.nic else commands.route(scene.topology, host.plan)
-        fix = " && ".join(filter(None, (f"ip link set {name} nomaster", again)))
-        yield host.declared("device-in-vrf", name, f"master {device.master}", fix)
-
-
-def in_vrf(host: HostScene, name: str) -> bool:
-    """Whether a device of a host is in a VRF."""
-    device = host.seen.devices.get(name)
-    master = host.seen.devices.get(device.master or "") if device is not None else None
-    return master is not None and master.kind == "vrf"
 
 
 def policy(scene: Scene, host: HostScene) -> Iterator[Finding]:
