@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from lab.boot import persistence
 from lab.boot.common import SYSCTLS
 from lab.checkup.check import Check
-from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, LiveHost
+from lab.checkup.live_host import BRIDGE, MEMBERSHIPS, MODULES, OVER_TUNNELS, REVERSE_PATH, LiveHost
 from lab.clouds import firmware
 from lab.clouds.firmware import GRE, UDP, Carrier
 from lab.diagnose.parameters import ROWS
@@ -135,7 +135,7 @@ def _broadcast_ping(host: LiveHost) -> Check:
 
 def _reverse_path(host: LiveHost) -> Check:
     """Whether a packet with an underlay source that comes out of a tunnel is received (PRE-07)."""
-    value = host.reverse_path("default")
+    value = max(int(host.sysctls.get(name) or 0) for name in REVERSE_PATH)
     if value == 1:
         found = "rp_filter is 1 for new devices: drops datagrams whose sender is bound to its underlay address"
         remedy = "sudo sysctl -w net.ipv4.conf.all.rp_filter=2    # or bind applications to overlay addresses"

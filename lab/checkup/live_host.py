@@ -24,6 +24,8 @@ from lab.stack.records import typed
 from lab.tunnels import KINDS
 
 MEMBERSHIPS = "net.ipv4.igmp_max_memberships"
+REVERSE_PATH = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter")
+"""Of these the greater one holds for a new device (ip-sysctl)."""
 MODULES = {kind.name: kind.module for kind in KINDS.values()}
 OVER_TUNNELS = {"bond": "bonding", "hsr": "hsr"}
 """The modules for the kinds of link that a design may need over its tunnels."""
@@ -73,11 +75,6 @@ class LiveHost:
         chosen = [address for address in addresses if route and address == route.src]
         return next(iter([*chosen, *addresses]), None)
 
-    def reverse_path(self, device: str) -> int:
-        """The rp_filter that holds for a device: the greater of its own and that of all (ip-sysctl)."""
-        values = [self.sysctls.get(f"net.ipv4.conf.{name}.rp_filter") for name in ("all", device)]
-        return max((int(value) for value in values if value), default=0)
-
 
 def look(
     machines: Mapping[str, Machine], specs: Sequence[HostSpec], deadline: float
@@ -126,11 +123,9 @@ def _host(spec: HostSpec, machine: Machine) -> LiveHost:
     asked = time.time_ns()
     hello = machine.hello()
     answered = time.time_ns()
-    names = [BROADCAST_PING, MEMBERSHIPS]
-    names += [f"net.ipv4.conf.{name.replace('.', '/')}.rp_filter" for name in ("all", *seen.devices)]
     calls: list[Call[Any]] = [
         node.call(Agent.examine, modules=[*MODULES.values(), *OVER_TUNNELS.values(), BRIDGE], sysctls=[BROADCAST_PING]),
-        node.call(Agent.sysctl_read, names=names),
+        node.call(Agent.sysctl_read, names=[BROADCAST_PING, MEMBERSHIPS, *REVERSE_PATH]),
     ]
     if node.rooted:
         calls.append(node.call(Agent.firewall))
@@ -140,7 +135,7 @@ def _host(spec: HostSpec, machine: Machine) -> LiveHost:
         node=node,
         seen=seen,
         details=details,
-        sysctls={name.replace("/", "."): value for name, value in sysctls.items()},
+        sysctls=sysctls,
         firewall=Firewall(typed("firewall", listed[0])) if listed else None,
         ahead=(hello["time"] - (asked + answered) / 2) / 1e9,
         tolerance=(answered - asked) / 2e9,

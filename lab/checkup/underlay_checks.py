@@ -123,7 +123,7 @@ def _kept(crossing: Crossing) -> Check:
     verdict = sender.firewall.of(leaving, "output") if sender.firewall else None
     if verdict is None or verdict.passes is not False:
         return _problem(way, found, f"ip route get {way.receiver.address}", at=sender.role)
-    remedy = sending(sender.firewall, way.carrier, way.receiver.address, verdict.base)
+    remedy = _exception(sender.firewall, way.carrier, way.receiver.address, verdict.base, TO)
     return _problem(way, found, remedy, at=sender.role)
 
 
@@ -158,15 +158,10 @@ def accepting(firewall: Firewall | None, carrier: Carrier, peer: str, chain: Fir
     return _exception(firewall, carrier, peer, chain, FROM)
 
 
-def sending(firewall: Firewall | None, carrier: Carrier, peer: str, chain: FirewallRule | None = None) -> str:
-    """Accepts the tunnel packets to a peer, which leave the host itself."""
-    return _exception(firewall, carrier, peer, chain, TO)
-
-
 def _exception(
     firewall: Firewall | None, carrier: Carrier, peer: str, chain: FirewallRule | None, way: tuple[str, str, str]
 ) -> str:
-    """By the tool of the chain that drops: a rule of another one has no effect on it."""
+    """Accepts them from a peer, or to it, by the tool of the chain that drops: another's rule has no effect on it."""
     hook, short, long = way
     if chain is None and firewall is not None and firewall.tools == {NFT}:
         chain = next((rules[0] for rules in firewall.chains.values() if rules[0].hook == hook), None)
