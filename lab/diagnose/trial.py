@@ -103,10 +103,15 @@ class Exchange:
         return tuple(payload for payload, count in self.copies(receiver).items() if count == 0)
 
     @property
+    def ways(self) -> list[Flow]:
+        """The ways that it takes, if it is of a kind that tests wait for."""
+        kinds = [kind for kind in WAITED if kind == self.kind]
+        return [Flow(self.network, kind, self.sender, name) for kind in kinds for name in self.receivers]
+
+    @property
     def silent(self) -> list[Flow]:
-        """The ways on which nothing of it arrived, of the kinds that tests wait for."""
-        lost = [name for name in self.receivers if len(self.lost(name)) == len(self.sent)]
-        return [Flow(self.network, kind, self.sender, name) for kind in WAITED if kind == self.kind for name in lost]
+        """Those on which nothing of it arrived."""
+        return [way for way in self.ways if len(self.lost(way.receiver)) == len(self.sent)]
 
     @property
     def spent(self) -> int:
@@ -305,7 +310,7 @@ def exchanged(
     return _followed(lab, heard, exchanges) if follow else exchanges
 
 
-def _heard(exchange: Exchange, heard: Listening, refused: str) -> Exchange:
+def _heard(exchange: Exchange, heard: Listening, refused: str = "") -> Exchange:
     """An exchange with what its receivers heard of it."""
     own = {name: [one for one in heard.datagrams[name] if one.payload in exchange.sent] for name in exchange.receivers}
     datagrams = [datagram for each in own.values() for datagram in each]
@@ -360,7 +365,7 @@ def _foreign_source(lab: Lab, listen: Listen, sender: Host) -> Exchange:
     used = {plan.underlay.ip for plan in lab.plans.values()}
     stranger = next(address for address in reversed(list(network.hosts())) if address not in used)
     forged, control = unique(), unique()
-    exchange = Exchange("foreign source", "underlay", sender.name, (receiver.name,))
+    exchange = Exchange("foreign source", "underlay", sender.name, (receiver.name,), (forged,))
     try:
         with listen([receiver], network="underlay") as heard:
             to = receiver.address("underlay")
@@ -368,14 +373,8 @@ def _foreign_source(lab: Lab, listen: Listen, sender: Host) -> Exchange:
             # behind it, so that its own arrival shows that the other one's time has passed
             sender.udp.send(control, to=to)
     except (OSError, OvercastError) as refusal:
-        return replace(exchange, sent=(forged,), refused=str(refusal))
-    arrived = [datagram for datagram in heard.datagrams[receiver.name] if datagram.payload != control]
-    return replace(
-        exchange,
-        sent=(forged,),
-        heard={receiver.name: tuple(datagram.payload for datagram in arrived)},
-        sources=frozenset(datagram.source[0] for datagram in arrived if datagram.source),
-    )
+        return replace(exchange, refused=str(refusal))
+    return _heard(exchange, heard)
 
 
 def _pings(hosts: Sequence[Host], to: str) -> tuple[Answers, ...]:

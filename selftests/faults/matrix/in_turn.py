@@ -133,7 +133,7 @@ def _unknown(config: pytest.Config) -> Any:
         def look(self) -> None:
             with contextlib.suppress(OvercastError, OSError), self._untouched() as lab:
                 neighbour_tables.note(host.node for host in lab.hosts.values())
-                self._learn(Diagnosis(lost=frozenset(reachability.lost(lab))))
+                self._learn(Diagnosis(lost=reachability.tried(lab).lost))
 
         def explain(self, item: pytest.Item, paths: Sequence[Any]) -> list[Finding]:
             return []
