@@ -18,6 +18,9 @@ ipv6-disabled: disable_ipv6=1 on one spoke's overlay device
 ipv6-multicast-ping-ignored: one spoke ignores pings to IPv6 multicast addresses
     spoke: sysctl -w net.ipv6.icmp.echo_ignore_multicast=1
     red: V6-01; green: BCAST-01 V6-02 V6-04; finding: ipv6-multicast-ping-ignored at spoke
+ipv6-solicitations-off: one spoke sends no neighbour solicitations on the overlay
+    spoke: sysctl -w net.ipv6.neigh.{device}.mcast_solicit=0
+    red: V6-01; green: BCAST-01; finding: ipv6-solicitations-off at spoke {device}
 icmpv6-filtered: one spoke's firewall drops received ICMPv6, which includes neighbour discovery
     spoke: {ip6tables} -A INPUT -p ipv6-icmp -j DROP
     red: V6-01; green: BCAST-01 V6-02 V6-04; finding: icmpv6-filtered at spoke {device}
