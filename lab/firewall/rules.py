@@ -59,7 +59,8 @@ class FirewallRule:
     @property
     def counted(self) -> str:
         """As evidence, with what it matched during the trial."""
-        hits = "does not count" if self.hits is None else f"matched {self.hits} packets during the test"
+        packets = f"{self.hits} packet{'' if self.hits == 1 else 's'}"
+        hits = "has no counter" if self.hits is None else f"matched {packets} during the test"
         return f"{self.quoted} ({self.tool}) {hits}"
 
     @property

@@ -123,4 +123,5 @@ class Firewall:
 
 
 def _why(rule: FirewallRule) -> str:
-    return f"{rule.chain}: {rule.rule} ({rule.tool})" if rule.rule else f"the policy of {rule.chain} ({rule.tool})"
+    said = f"{rule.chain}: {rule.rule}" if rule.rule else f"policy {rule.verdict} of {rule.chain}"
+    return f"{said} ({rule.tool})"

@@ -81,7 +81,7 @@ def misplaced(scene: Scene) -> Iterator[Finding]:
                     after = f" && {_another(scene, host) if found else commands.placed(scene.topology, plan)}"
             elif elsewhere and has_own and address.ip == plan.overlay.ip:
                 code = "overlay-address-twice"
-                fact = f"{host.name} {name} has the overlay address {address.ip}; expected it on {plan.device} alone"
+                fact = f"{host.name} {name} has the overlay address {address.ip}; expected it only on {plan.device}"
             elif elsewhere and address.ip not in planned and address.network.overlaps(own):
                 code = "network-overlaps"
                 fact = f"{host.name} {name} has the network {address.network}, which overlaps the overlay's {own}"

@@ -105,7 +105,8 @@ def reverse_path(host: HostScene) -> Iterator[Finding]:
     if not dropped or not strict:
         return
     loose = " ".join(f"net.ipv4.conf.{name}.rp_filter=2" for name in dict.fromkeys(["all", *strict]))
-    yield host.declared("reverse-path-filter", device, dropped=dropped, strict=", ".join(strict), loose=loose)
+    shown = ", ".join(f"net.ipv4.conf.{name}.rp_filter is {STRICT}" for name in strict)
+    yield host.declared("reverse-path-filter", device, dropped=dropped, strict=shown, loose=loose)
 
 
 def other_members(scene: Scene, host: HostScene) -> Iterator[Finding]:

@@ -44,7 +44,7 @@ def _unplanned(scene: Scene, host: HostScene, device: Device, names: dict[str, s
     if far is not None and not (_joins(host, device) or _joined_from(scene.hosts[far], host, device)):
         return  # for another purpose
     if far is None:
-        found = f"its remote is {remote}, not a host of the overlay; master {device.master}"
+        found = f"its remote is {remote}, not a host of the overlay; its master is {device.master}"
         # not a port it would still accept what that host sends
         yield host.declared("stray-port", device.name, found, f"ip link del {device.name}")
         return

@@ -56,7 +56,7 @@ def queriers(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     older = [f"{name} answers in IGMPv{version}" for name, version in versions.items() if version < NEWEST]
     own = spoke.device is not None and spoke.device.details.get("mcast_querier")
     fix = f"ip link set {spoke.plan.device} type bridge mcast_querier 0" if own else ""
-    by_hand = () if own else (f"a program on {spoke.name} sends the queries, not its bridge: stop it there",)
+    by_hand = () if own else (f"the querier is a program on {spoke.name}, not its bridge",)
     uses = "".join(f"; {one}" for one in (*by_hand, ", ".join(older)) if one)
     yield spoke.declared("querier-elsewhere", spoke.plan.device, fix=fix, port=port.name, uses=uses)
 
