@@ -200,7 +200,7 @@ def enslaved(scene: Scene, host: HostScene) -> Iterator[Finding]:
             outside = [commands.default_route(plan)] if scene.planned else []
             again = outside if name == plan.nic else [commands.route(scene.topology, plan)]
             fix = " && ".join([f"ip link set {name} nomaster", *again])
-            yield host.declared("device-in-vrf", name, f"master {master.name}", fix)
+            yield host.declared("device-in-vrf", name, f"its master is {master.name}", fix)
         elif tunnel or scene.planned:
             placed = commands.placed(scene.topology, plan) if tunnel else commands.placed_outside(plan)
             code = "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved"
