@@ -74,11 +74,9 @@ class Expectations:
 def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectations = Expectations()) -> Examined:
     """What is as expected on the hosts, what is not, and what could not be looked at."""
     deadline = time.monotonic() + TIME
-    looked = live_host.look(connected.machines, specs, deadline)
-    every = {role: found for role, found in looked.items() if isinstance(found, LiveHost)}
+    every, lost = live_host.look(connected.machines, specs, deadline)
     seen = several_overlays.chosen({role: host.seen for role, host in every.items()}, wanted.overlay)
     hosts = {role: replace(host, seen=seen[role]) for role, host in every.items()}
-    lost = {role: found for role, found in looked.items() if isinstance(found, OvercastError)}
     made = [*_unreached(specs, connected), *(_lost(role, problem) for role, problem in lost.items())]
     understood = understand({role: host.seen for role, host in hosts.items()}) if len(hosts) > 1 else None
     topology = understood.topology if understood else None
@@ -131,16 +129,13 @@ def _booted(
     if topology is None:
         return {}, {}
     plans = {role: topology.plans[role] for role in hosts if role in topology.plans}
-    machines = {role: hosts[role].node.machine for role in plans}
 
-    def ask(role: str, plan: NodePlan) -> list[Any]:
+    def ask(role: str) -> list[Any]:
         node = hosts[role].node
-        about = [*persistence.calls(node, topology, plan), *firewall_persistence.calls(node, topology)]
+        about = [*persistence.calls(node, topology, plans[role]), *firewall_persistence.calls(node, topology)]
         return node.machine.batch(about)
 
-    answers = live_host.each(plans, machines, ask, deadline)
-    lost = {role: answer for role, answer in answers.items() if isinstance(answer, OvercastError)}
-    return {role: answer for role, answer in answers.items() if not isinstance(answer, OvercastError)}, lost
+    return live_host.each({role: hosts[role].node.machine for role in plans}, ask, deadline)
 
 
 def _line(finding: Finding) -> Check:

@@ -32,7 +32,6 @@ OVER_TUNNELS = {"bond": "bonding", "hsr": "hsr"}
 BRIDGE = "bridge"
 ALL = "all hosts"
 
-Subject = TypeVar("Subject")
 Result = TypeVar("Result")
 
 
@@ -78,43 +77,41 @@ class LiveHost:
 
 def look(
     machines: Mapping[str, Machine], specs: Sequence[HostSpec], deadline: float
-) -> dict[str, LiveHost | OvercastError]:
-    """Every host, or what kept it from being looked at, by role; `deadline` is on the monotonic clock."""
+) -> tuple[dict[str, LiveHost], dict[str, OvercastError]]:
+    """The hosts by role, and what kept others from being looked at; `deadline` is on the monotonic clock."""
     by_role = {spec.role: spec for spec in specs}
-    return each(machines, machines, lambda role, machine: _host(by_role[role], machine), deadline)
+    return each(machines, lambda role: _host(by_role[role], machines[role]), deadline)
 
 
 def each(
-    subjects: Mapping[str, Subject],
-    machines: Mapping[str, Machine],
-    do: Callable[[str, Subject], Result],
-    deadline: float,
-) -> dict[str, Result | OvercastError]:
+    machines: Mapping[str, Machine], do: Callable[[str], Result], deadline: float
+) -> tuple[dict[str, Result], dict[str, OvercastError]]:
     """
-    Does something with every subject, at the same time; what Overcast or a host's kernel refuses stands in its place.
+    Does something with every host, at the same time; also returns what Overcast or a host's kernel refused.
 
-    What takes longer than half of the time to the deadline is ended, its machine (of the same name) closed: the other
-    half is for the others' next steps.
+    What takes longer than half of the time to the deadline is ended, its machine closed: the other half is for the
+    others' next steps.
     """
-    found: dict[str, Result | OvercastError] = {}
-    pool = concurrent.futures.ThreadPoolExecutor(max(1, len(subjects)))
-    running = {pool.submit(do, name, subject): name for name, subject in subjects.items()}
+    found: dict[str, Result] = {}
+    refused: dict[str, OvercastError] = {}
+    pool = concurrent.futures.ThreadPoolExecutor(max(1, len(machines)))
+    running = {pool.submit(do, name): name for name in machines}
     _, late = concurrent.futures.wait(running, max(0.0, deadline - time.monotonic()) / 2)
     for future, name in running.items():
         machine = machines[name]
         if future in late:
-            found[name] = EnvironmentProblem(f"{machine.name} did not answer in time")
+            refused[name] = EnvironmentProblem(f"{machine.name} did not answer in time")
             # which ends what waits for its answer; no caller has to wait for that
             threading.Thread(target=machine.close, name=f"end of {name}").start()
             continue
         try:
             found[name] = future.result()
         except OvercastError as problem:
-            found[name] = problem
+            refused[name] = problem
         except OSError as error:
-            found[name] = EnvironmentProblem(f"{machine.name}: {error.strerror or error}")
+            refused[name] = EnvironmentProblem(f"{machine.name}: {error.strerror or error}")
     pool.shutdown(wait=False)
-    return found
+    return found, refused
 
 
 def _host(spec: HostSpec, machine: Machine) -> LiveHost:

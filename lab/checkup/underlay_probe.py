@@ -13,17 +13,18 @@ Nothing is changed on either host.  Sources: raw(7), packet(7), RFC 2890, RFC 73
 
 from __future__ import annotations
 
+import functools
+import itertools
 import secrets
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from lab.checkup.live_host import LiveHost, each
+from lab.checkup.live_host import LiveHost, Result, each
 from lab.clouds.firmware import GRE, Carrier
 from lab.errors import OvercastError
-from lab.machines.base import Agent, Machine, call
+from lab.machines.base import Agent, call
 from lab.machines.node import tell_all
 from lab.probes import options
 from lab.probes.capture import sightings
@@ -122,13 +123,12 @@ class _Trial:
     def __init__(self, ways: Sequence[UnderlayPath], hosts: Mapping[str, LiveHost], deadline: float) -> None:
         self.ways, self.hosts, self.deadline = ways, hosts, deadline
         self.lost: dict[str, OvercastError] = {}
-        self._machines: dict[str, Machine] = {role: host.node.machine for role, host in hosts.items()}
         self._sockets: dict[str, list[int]] = {}
         self._outstanding: dict[bytes, UnderlayPath] = {}
         self._frames: dict[str, list[Sighting]] = {}
 
     def run(self) -> None:
-        self._sockets = self._each({role: role for role in self.hosts}, self._open)
+        self._sockets = self._each(self._open)
         for way in self.ways:
             self._outstanding[way.small] = way
             if way.receiver.host.role in self.hosts and way.full >= LEAST_FULL:
@@ -136,8 +136,8 @@ class _Trial:
         for number in range(ROUNDS):
             if self._outstanding:
                 self._round(with_others=number > 0)
-        self._frames = self._each({role: role for role in self._sockets}, self._captured)
-        self._each({role: opened for role, opened in self._sockets.items() if role not in self.lost}, self._close)
+        self._frames = self._each(self._captured)
+        self._each(self._close)
 
     def seen(self, way: UnderlayPath) -> Crossing:
         at_sender = self._frames.get(way.sender.host.role, [])
@@ -163,13 +163,14 @@ class _Trial:
             return getattr(error, "strerror", None) or str(error)
         return ""
 
-    def _each(self, subjects: Mapping[str, Any], do: Any) -> dict[str, Any]:
+    def _each(self, do: Callable[[str], Result]) -> dict[str, Result]:
         """What `do` gives for each host; a host that is lost stays out from then on."""
-        answers = each(subjects, self._machines, do, self.deadline)
-        self.lost.update({role: answer for role, answer in answers.items() if isinstance(answer, OvercastError)})
-        return {role: answer for role, answer in answers.items() if role not in self.lost}
+        machines = {role: host.node.machine for role, host in self.hosts.items() if role not in self.lost}
+        answers, lost = each(machines, do, self.deadline)
+        self.lost |= lost
+        return answers
 
-    def _open(self, role: str, _: str) -> list[int]:
+    def _open(self, role: str) -> list[int]:
         """The capture; what the firewall lets through of the tunnel's protocol, and of ICMP."""
         node = self.hosts[role].node
         protocol = self.ways[0].carrier.protocol if self.ways else GRE
@@ -177,24 +178,21 @@ class _Trial:
         tunnel = node.call(Agent.open, **options.raw(protocol))
         return node.machine.batch([tunnel, node.call(Agent.open, **options.ICMP)])
 
-    def _close(self, role: str, opened: list[int]) -> None:
-        self.hosts[role].node.machine.tell([call(Agent.close, opened)])
+    def _close(self, role: str) -> None:
+        self.hosts[role].node.machine.tell([call(Agent.close, self._sockets[role])])
 
-    def _captured(self, role: str, _: str) -> list[Sighting]:
+    def _captured(self, role: str) -> list[Sighting]:
         node = self.hosts[role].node
         tags = [tag for way in self.ways if role in (way.sender.host.role, way.receiver.host.role) for tag in way.tags]
         return sightings.collect([node], tags)
 
     def _round(self, *, with_others: bool) -> None:
-        self._each({role: with_others for role in self._sockets if role not in self.lost}, self._send)
+        self._each(functools.partial(self._send, with_others=with_others))
         # the packets are under way to all hosts before any of them is waited for
-        missing = self._each({role: self._awaited(role) for role in self._sockets if role not in self.lost}, self._wait)
-        for role, left in missing.items():
-            for _, tag in self._awaited(role):
-                if tag not in left:
-                    self._outstanding.pop(tag, None)
+        for tag in itertools.chain(*self._each(self._wait).values()):
+            self._outstanding.pop(tag, None)
 
-    def _send(self, role: str, with_others: bool) -> None:
+    def _send(self, role: str, *, with_others: bool) -> None:
         node = self.hosts[role].node
         calls = []
         for tag, way in self._outstanding.items():
@@ -220,11 +218,12 @@ class _Trial:
                 awaited.append((errors, tag))
         return awaited
 
-    def _wait(self, role: str, awaited: list[tuple[int, bytes]]) -> set[bytes]:
-        tokens = [list(pair) for pair in awaited]
+    def _wait(self, role: str) -> list[bytes]:
+        """What has come of it, after a while."""
+        awaited = self._awaited(role)
         within = max(0.0, min(PATIENCE, self.deadline - time.monotonic()))
-        (missing,) = self.hosts[role].node.machine.batch([call(Agent.wait_for, tokens, within)])
-        return {awaited[position][1] for position in missing}
+        (missing,) = self.hosts[role].node.machine.batch([call(Agent.wait_for, [*map(list, awaited)], within)])
+        return [tag for position, (_, tag) in enumerate(awaited) if position not in missing]
 
 
 def _packet(way: UnderlayPath, tag: bytes) -> bytes:

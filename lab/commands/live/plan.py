@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from lab.boot.hosts import NamedHost
 from lab.checkup import examination, live_host
-from lab.checkup.live_host import LiveHost
 from lab.clouds import firmware
 from lab.errors import EnvironmentProblem
 from lab.machines.live import hosts, ssh
@@ -30,21 +29,20 @@ def read(arguments: argparse.Namespace) -> Live:
     connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
     try:
         connected.all()
-        looked = live_host.look(connected.machines, specs, time.monotonic() + examination.TIME)
+        looked, refused = live_host.look(connected.machines, specs, time.monotonic() + examination.TIME)
     finally:
         connected.close()
     found = []
     for spec in specs:
+        if spec.role in refused:
+            raise refused[spec.role]
         host = looked[spec.role]
-        if not isinstance(host, LiveHost):
-            raise host
         if host.nic is None or host.address is None:
             raise EnvironmentProblem(
                 f"{spec.text}: its address on the cloud's network cannot be detected: it has no default route",
                 remedy="give the addresses: --hub=NAME=ADDRESS --spokes=NAME=ADDRESS,...",
             )
         found.append(NamedHost(spec.host, host.address, host.nic.name))
-    first = looked[specs[0].role]
-    sighted = firmware.detect(first.details["dmi"]) if isinstance(first, LiveHost) else None
-    mtus = [host.nic.mtu for host in looked.values() if isinstance(host, LiveHost) and host.nic]
+    sighted = firmware.detect(looked[specs[0].role].details["dmi"])
+    mtus = [host.nic.mtu for host in looked.values() if host.nic]
     return Live(tuple(found), min(mtus), sighted.provider.name if sighted else "")
