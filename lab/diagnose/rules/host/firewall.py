@@ -36,8 +36,8 @@ def dropped(scene: Scene, host: HostScene) -> Iterator[Finding]:
     packets = lost(scene, host)
     # what was rewritten as it was sent goes astray anywhere
     sent = scene.planned or any(loss.exchange.sender == host.name for loss in scene.losses)
-    left = any(loss.stage == "cloud" and loss.last and loss.last.node == host.name for loss in scene.losses)
-    astray = [*packets, *(sending(host) if sent else ()), *(carried(scene, host, "encapsulation") if left else ())]
+    astray = [*packets, *(sending(host) if sent else ())]
+    astray += carried(scene, host, "encapsulation") if scene.cut_off(host) else ()
     considered = [(rule, packets) for rule in host.firewall if rule.drops]
     considered += [(rule, astray) for rule in host.firewall if rule.sets("address")]
     at_fault = [(rule, own) for rule, might in considered if (own := taken(host, rule, might))]

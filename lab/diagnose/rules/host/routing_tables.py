@@ -27,7 +27,7 @@ def policy(scene: Scene, host: HostScene) -> Iterator[Finding]:
     unsent |= {loss.last.node for loss in scene.losses if loss.stage == "cloud" and loss.last}
     unsent |= {exchange.sender for exchange in scene.trial.exchanges if exchange.refused}
     rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
-    found = policy_rules(scene, host, ports=host.name in unsent)
+    found = _taking(scene, host, rules, ports=host.name in unsent)
     usual = [rule for rule in rules if _usual(rule)]
     if rules and not any(rule.table == LOCAL_TABLE and rule.priority < MAIN_PRIORITY for rule in usual):
         yield host.declared("local-table-unused", "")
@@ -39,13 +39,12 @@ def policy(scene: Scene, host: HostScene) -> Iterator[Finding]:
         yield host.declared("policy-rule", "", listed, fix)
 
 
-def policy_rules(scene: Scene, host: HostScene, *, ports: bool = False) -> list[Rule]:
+def _taking(scene: Scene, host: HostScene, rules: Sequence[Rule], *, ports: bool) -> list[Rule]:
     """
     The rules of a host that take what it sends on the overlay, or its tunnel packets, another way.
 
     `ports`: those about an application's port too.
     """
-    rules = [rule for rule in host.readings["rules"] if rule.family == "inet"]
     if scene.trial.streams and not any(stream.refused for stream in scene.trial.streams):
         rules = [rule for rule in rules if rule.ipproto != TCP or rule.inverted]
     set_to = [one.values or () for rule in host.firewall if rule.hits != 0 for one in rule.sets("mark")]

@@ -133,13 +133,14 @@ class BridgedEnd(NamedTuple):
 
 def loops(scene: Scene) -> Iterator[Finding]:
     """A tunnel between two bridges that are joined without it: what is broadcast goes round for ever."""
-    joined: dict[tuple[str, str], tuple[str, str]] = {}
+    joined: dict[tuple[str, str], set[tuple[str, str]]] = {}
     counts = [each.copies(name).values() for each in scene.trial.exchanges for name in each.receivers]
     copies = f"a datagram of the trial was received up to {max(map(max, filter(None, counts)), default=0)} times"
     for near, far in sorted(_links(scene), key=lambda ends: not all(_planned(scene, end) for end in ends)):
-        one, other = _root(joined, near.bridge), _root(joined, far.bridge)
-        if one != other:
-            joined[one] = other
+        one, other = (joined.setdefault(end.bridge, {end.bridge}) for end in (near, far))
+        if one is not other:
+            one |= other
+            joined |= dict.fromkeys(other, one)
         elif not (_runs_stp(near) or _runs_stp(far)):
             name, found = near.device.name, f"{near} to {far}, both without STP; {copies}"
             summary = f"{near.host.name} {name} closes a loop: {far.host.name} is reachable without it, too"
@@ -167,12 +168,6 @@ def _meet(near: BridgedEnd, far: BridgedEnd) -> bool:
 
 def _planned(scene: Scene, end: BridgedEnd) -> bool:
     return end.device.name in scene.topology.ports(end.host.name)
-
-
-def _root(joined: dict[tuple[str, str], tuple[str, str]], bridge: tuple[str, str]) -> tuple[str, str]:
-    while bridge in joined:
-        bridge = joined[bridge]
-    return bridge
 
 
 def _runs_stp(end: BridgedEnd) -> bool:
