@@ -209,13 +209,13 @@ class _Trial:
 
     def _awaited(self, role: str) -> list[tuple[int, bytes]]:
         """What is to come to a host: the tunnel's packets; errors about its own, from hosts that show nothing else."""
-        tunnel, errors = self._sockets[role]
+        tunnel, icmp = self._sockets[role]
         awaited = []
         for tag, way in self._outstanding.items():
             if way.receiver.host.role == role:
                 awaited.append((tunnel, tag))
             elif way.sender.host.role == role and way.receiver.host.role not in self.hosts:
-                awaited.append((errors, tag))
+                awaited.append((icmp, tag))
         return awaited
 
     def _wait(self, role: str) -> list[bytes]:
