@@ -146,7 +146,7 @@ def _with_loss(scene: Scene, finding: Finding) -> Finding:
 
     own = [loss for loss in scene.losses if can_lose(scene, finding, loss)]
     chosen = max(own, key=nearness, default=None)
-    if chosen is None or str(chosen) in finding.evidence:
+    if chosen is None or any(str(loss) in finding.evidence for loss in own):
         return finding
     return replace(finding, evidence=f"{finding.evidence}; {chosen}")
 

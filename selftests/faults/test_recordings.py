@@ -4,6 +4,8 @@ The rules without a lab: of every fault of the catalogue, what was recorded of i
     recordings/*.xz  -->  scene  -->  explain  -->  the catalogue's finding, at its host and interface
 """
 
+import re
+
 import pytest
 
 from lab.faults import catalogue
@@ -53,6 +55,15 @@ def test_names_one_cause(fault: str) -> None:
 def test_finds_nothing_where_nothing_is_wrong(name: str) -> None:
     """The diagnosis of a healthy lab's recording finds nothing."""
     assert recordings.case_of(name).findings() == ()
+
+
+@pytest.mark.parametrize("fault", ["gre-one-way", "vxlan-blocked", "geneve-blocked", "destination-options-dropped"])
+def test_evidence_has_the_direction_of_the_finding(fault: str) -> None:
+    """The evidence of a direction that the cloud blocks is one loss in that direction."""
+    found = recordings.case_of(fault).findings()
+    summaries = [re.findall(r"from (\w+) to (\w+) is dropped", one.summary) for one in found]
+
+    assert [re.findall(r"last seen on (\w+) .*?, never on (\w+)", one.evidence) for one in found] == summaries
 
 
 def test_evidence_is_read_at_a_glance() -> None:

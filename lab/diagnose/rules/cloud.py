@@ -47,9 +47,7 @@ def blocked(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
             inside.node if inside else fabric_name(scene),
             inside.interface if inside else "",
             f"{carrier} ({kind.carrier.upper()}) from {start} to {end} is dropped by the cloud's network",
-            f"it left {start} {loss.last.interface if loss.last else ''}"
-            + (f", was seen on {inside.node} {inside.interface}" if inside else "")
-            + f" and never on {end} {loss.missing.interface}; UDP between the same addresses arrives",
+            f"UDP between the same addresses arrives; {loss}",
             remedy,
         )
 
