@@ -114,7 +114,7 @@ def _naming(what: str) -> Iterator[None]:
 
 def _named(what: str, refusal: OSError) -> OSError:
     why = str(refusal.strerror).removeprefix(f"{what.split()[0]}: ")  # the host, which an agent's own text may name
-    return OSError(refusal.errno, f"{what}: {why}") if refusal.errno else refusal
+    return OSError(refusal.errno, f"{what}: {why.removeprefix('cannot connect: ')}") if refusal.errno else refusal
 
 
 @dataclass(frozen=True)

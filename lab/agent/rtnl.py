@@ -70,7 +70,9 @@ class Transport:
         try:
             reply = fcntl.ioctl(self._names, SIOCGIFINDEX, request)
         except OSError as error:
-            raise OSError(error.errno, f"device {device}: {os.strerror(error.errno or errno.ENODEV)}") from None
+            if error.errno == errno.ENODEV:
+                raise OSError(errno.ENODEV, f"device {device} does not exist") from None
+            raise OSError(error.errno, f"device {device}: {error.strerror}") from None
         return int(struct.unpack_from("i", reply, 16)[0])
 
     def name(self, index: int) -> str:
@@ -131,7 +133,7 @@ class Transport:
                 if kind_read == NLMSG_DONE:
                     return found
                 if kind_read == NLMSG_ERROR:
-                    refusal = _refusal(flags_read, payload, "dump")
+                    refusal = _refusal(flags_read, payload, "netlink dump")
                     if refusal is not None:
                         raise refusal
                     return found
@@ -241,4 +243,4 @@ def _refusal(flags: int, payload: bytes, what: str) -> Any:
         if kind == NLMSGERR_ATTR_MSG:
             text += f" ({payload[offset + 4 : offset + length].rstrip(bytes(1)).decode()})"
         offset += max(4, (length + 3) & ~3)
-    return OSError(number, f"{what}: {text}")
+    return OSError(number, f"`{what}` failed: {text}")

@@ -90,7 +90,8 @@ class SocketVerbs(StateVerbs):
 
     def inject(self, node: int, device: str, frame: bytes) -> None:
         """Puts one Ethernet frame on a device as it is (packet(7))."""
-        self._nodes[node].injector().sendto(frame, (device, int.from_bytes(frame[12:14], "big")))
+        with sockets.naming(f"send a frame on {device}"):
+            self._nodes[node].injector().sendto(frame, (device, int.from_bytes(frame[12:14], "big")))
 
     def set_option(self, endpoint: int, level: int, option: int, value: Any) -> None:
         sockets.set_option(self._endpoints[endpoint].socket, level, option, value)
@@ -101,7 +102,7 @@ class SocketVerbs(StateVerbs):
         number = sockets.writable(self._endpoints[endpoint], timeout)
         if number:
             self.close([endpoint])
-            raise OSError(number, "connect: " + os.strerror(number))
+            raise OSError(number, f"cannot connect: {os.strerror(number)}")
         return endpoint
 
     def accept(self, endpoint: int, timeout: float, handle: int | None = None) -> int:
@@ -110,7 +111,7 @@ class SocketVerbs(StateVerbs):
         poller = select.poll()
         poller.register(listener, select.POLLIN)
         if not poller.poll(timeout * 1000):
-            raise OSError(errno.ETIMEDOUT, "accept: no connection")
+            raise OSError(errno.ETIMEDOUT, "no connection arrived")
         connection, _ = listener.accept()
         connection.setblocking(False)
         return self._keep(Endpoint(connection), handle)

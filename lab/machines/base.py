@@ -222,7 +222,7 @@ class Machine:
 
     def answer(self, request: int, timeout: float = ANSWER_TIMEOUT) -> list[Any]:
         """The results of a request; the first failure of an earlier one-way request is raised instead."""
-        failures: list[OSError | OvercastError] = []
+        failures: list[tuple[OSError | OvercastError, int | None]] = []
         answered = 0
         results: list[Any] = []
         try:
@@ -233,18 +233,17 @@ class Machine:
                     results = results[1:]
                 if failure is not None and (answered == request or answered in self._one_way):
                     error: OSError | OvercastError | None = self._failure(failure)
+                    self.refused = len(results)
                     if answered in self._one_way and isinstance(error, OSError):
-                        self.refused = len(results)
                         error = self._one_way[answered](error)
-                    if error is not None and not failures:
-                        self.refused = len(results) if answered == request else None
-                    failures += [error] if error is not None else []
+                    failures += [(error, len(results) if answered == request else None)] if error is not None else []
                 self._one_way.pop(answered, None)
         except (KeyboardInterrupt, MachineLost):
             self._one_way.clear()  # an answer may have been read and lost just now
             raise
         if failures:
-            raise failures[0]
+            error, self.refused = failures[0]
+            raise error
         return results
 
     def settle(self, timeout: float = ANSWER_TIMEOUT) -> None:

@@ -121,4 +121,4 @@ def bind(opened: socket.socket, protocol: int) -> None:
     """Captures on all interfaces from now on: Python's own bind needs the name of one."""
     address = ADDRESS.pack(socket.AF_PACKET, socket.htons(protocol), 0, 0, 0, 0)
     if _libc.bind(opened.fileno(), address, len(address)):
-        raise OSError(ctypes.get_errno(), f"bind a capture: {os.strerror(ctypes.get_errno())}")
+        raise OSError(ctypes.get_errno(), f"cannot bind a capture: {os.strerror(ctypes.get_errno())}")

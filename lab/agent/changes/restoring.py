@@ -86,7 +86,7 @@ class Restorer:
             self._presence = occupancy.listening(NAME)
         except OSError as error:
             raise OSError(
-                errno.EBUSY, "another run has set an overlay up here and not taken it away yet: nothing was changed"
+                errno.EBUSY, "another run has set up an overlay here and not removed it yet; nothing was changed"
             ) from error
         # now, not when it is needed: nothing may be missing then
         from lab.agent.changes.links import Links

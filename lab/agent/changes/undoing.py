@@ -117,7 +117,7 @@ class Log:
         it is: down and up again, for example, it has lost its routes.
         """
         if device not in self._made:
-            raise OSError(errno.EEXIST, f"{device}: it was there before, and is not changed")
+            raise OSError(errno.EEXIST, f"device {device} existed before the run, so it is not changed")
         yield from ()
 
     def _of_addr_add(self, device: str, address: str) -> Iterator[dict[str, Any]]:

@@ -153,11 +153,11 @@ def set_option(opened: socket.socket, level: int, option: int, value: Any) -> No
 
 @contextlib.contextmanager
 def naming(what: str) -> Iterator[None]:
-    """The kernel's refusals in the block say what was refused."""
+    """The kernel's refusals in the block name what was refused: a verb and its objects."""
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, f"{what}: {os.strerror(error.errno or errno.EIO)}") from None
+        raise OSError(error.errno, f"cannot {what}: {os.strerror(error.errno or errno.EIO)}") from None
 
 
 def _words(level: int, option: int, value: Any) -> str:

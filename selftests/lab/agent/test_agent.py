@@ -12,6 +12,7 @@ import pytest
 
 from lab.errors import EnvironmentProblem
 from lab.machines.base import Agent, AgentBug, Call, call
+from lab.machines.node import ask_all, tell_all
 from lab.stack.changes import bridge, link_add, link_set
 from lab.stack.differences import compared
 from lab.stack.state import of
@@ -28,16 +29,25 @@ def test_a_batch_answers_in_order(any_machine):
 
 def test_a_kernel_refusal_arrives_as_the_oserror_that_it_was(any_machine, lab):
     """An error of the remote kernel is raised here with its own errno, and names the command."""
-    with pytest.raises(FileExistsError, match=re.escape("ip link add bridge0 type bridge")):
+    with pytest.raises(FileExistsError, match=re.escape("hub: `ip link add bridge0 type bridge` failed: File exists")):
         lab.hub.node.apply(link_add("bridge0", bridge()))
 
 
 def test_an_unknown_device_is_named(lab):
     """A missing device is an ENODEV with its name."""
-    with pytest.raises(OSError, match="device gretap9") as refused:
+    with pytest.raises(OSError, match="hub: device gretap9 does not exist") as refused:
         lab.hub.node.apply(link_set("gretap9", up=True))
 
     assert refused.value.errno == errno.ENODEV
+
+
+def test_a_refusal_names_its_own_host_once(lab):
+    """Of two one-way requests that fail before one that fails, the first is raised, with its host and no other."""
+    for host in (lab.hub, lab.spokes[0]):
+        tell_all([(host.node, host.node.call(Agent.inject, device="gretap9", frame=bytes(60)))])
+
+    with pytest.raises(OSError, match=r"^\[Errno 19\] hub: cannot send a frame on gretap9: No such device$"):
+        ask_all([(lab.spokes[0].node, lab.hub.node.call(Agent.inject, device="gretap9", frame=bytes(60)))])
 
 
 def test_the_first_refusal_ends_a_batch(any_machine):

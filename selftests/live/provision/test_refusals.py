@@ -119,7 +119,7 @@ def test_a_refused_change_leaves_all_hosts_as_they_were(
         rig.lab["spoke2"].node.apply(link_add("vxlan2", bridge()))
         before = looked(rig)
         with pytest.raises(
-            EnvironmentProblem, match=r"spoke2: ip link add vxlan2 .*File exists\nthe hosts are unchanged"
+            EnvironmentProblem, match=r"spoke2: `ip link add vxlan2 .*` failed: File exists\nthe hosts are unchanged"
         ):
             set_up()
         assert looked(rig) == before
