@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +11,7 @@ from lab.faults.fault import Inject
 from lab.faults.places import names
 from lab.host import Host
 from lab.laboratory import BuiltLab
-from lab.machines import firewall
+from lab.machines import abilities, firewall
 from lab.machines.node import Node
 from lab.model import Change
 from lab.stack.changes import link_add
@@ -32,16 +30,13 @@ def take_any_source(host: Host, device: str) -> None:
     host.node.write_sysctls({f"net.ipv4.conf.{name}.rp_filter": 0 for name in ("all", device)})
 
 
-UNSUPPORTED = os.strerror(errno.EOPNOTSUPP)
-
-
 def shell(node: Node, command: str, timeout: float = 30.0) -> None:
     """Runs a shell command on a node; EnvironmentProblem contains the command's output."""
     done = node.run("sh", "-c", command, timeout=timeout)
     if done["status"] != 0:
         said = (done["errors"] or done["output"]).strip()
-        if UNSUPPORTED in said:
-            raise Unsupported(f"`{command}`: {UNSUPPORTED}")
+        if lack := abilities.lacking(said):
+            raise Unsupported(f"`{command}`: {lack}")
         raise EnvironmentProblem(f"{node.name}: `{command}` ended with exit status {done['status']}: {said}")
 
 

@@ -16,6 +16,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import socket
 import warnings
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,11 @@ PASS = (0x06, 0, 0, 0)  # let everything pass
 
 UNKNOWN = (errno.EOPNOTSUPP, errno.ENOENT, errno.EAFNOSUPPORT)
 """The kernel's answers for a kind of link, of filter, of socket that it has no module for."""
+
+LACKS = re.compile(
+    rf"{os.strerror(errno.EOPNOTSUPP)}|Unknown device type|TC classifier not found|Specified qdisc kind is unknown"
+)
+"""What programs print of a request that the kernel has no code for."""
 
 FILTERS, CAPTURES = "traffic filters (rtnl.clsact, bpf)", "packet sockets"
 MODULES = {
@@ -69,6 +75,12 @@ def package_with_modules(system: str, release: str) -> str | None:
         package = "kernel-uek-modules-extra" if "uek" in release else "kernel-modules-extra"
         return f"sudo dnf install {package}-{release}"
     return None
+
+
+def lacking(said: str) -> str:
+    """What a program printed of a kernel that does not support its request; empty where it failed otherwise."""
+    found = LACKS.search(said)
+    return found[0] if found else ""
 
 
 @dataclass(frozen=True)

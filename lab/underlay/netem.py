@@ -9,6 +9,7 @@ from lab.errors import EnvironmentProblem
 from lab.machines import abilities
 from lab.machines.node import Node
 
+OTHER_KERNEL = "./overcast --kernel=guest"
 HOW: Mapping[str, tuple[str, ...]] = {"slow": ("delay", "20ms"), "lossy": ("loss", "5%")}
 
 
@@ -23,6 +24,8 @@ def impaired(node: Node, device: str, how: str) -> Iterator[None]:
 def _tc(node: Node, *words: str) -> None:
     done = node.run("tc", "qdisc", *words)
     if done["status"] != 0:
-        raise EnvironmentProblem(
-            f"tc qdisc {' '.join(words)}: {done['errors'].strip()}", remedy=abilities.remedy("sch_netem")
-        )
+        said = str(done["errors"]).strip()
+        problem = f"{node.name}: `tc qdisc {' '.join(words)}` failed: {said}"
+        if lack := abilities.lacking(said):
+            problem = f"{node.name}: this kernel has no netem, by which a test delays or drops packets ({lack})"
+        raise EnvironmentProblem(problem, remedy=abilities.remedy("sch_netem") or OTHER_KERNEL)
