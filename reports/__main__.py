@@ -27,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports", description="Results of earlier runs.")
     commands = parser.add_subparsers(dest="command", required=True)
     comparing = commands.add_parser("compare", help="print what changed between two runs")
-    comparing.add_argument("before", type=Path, help="folder of results, or its conformance.json")
-    comparing.add_argument("after", type=Path)
-    comparing.add_argument("--markdown", action="store_true", help="for a pull request")
+    comparing.add_argument("before", type=Path, help="folder of results of the earlier run, or its conformance.json")
+    comparing.add_argument("after", type=Path, help="the same of the later run")
+    comparing.add_argument("--markdown", action="store_true", help="print Markdown, for a pull request")
     showing = commands.add_parser("allure", help="render the Allure results of the last run", prog="overcast allure")
     showing.add_argument("--reports", type=Path, default=REPORTS, help="folder of results (default: reports/)")
     loading = commands.add_parser("load", help="write the figures of `overcast load --json` as a page with plots")
-    loading.add_argument("figures", type=Path, metavar="FILE", help="what `overcast load --json` printed")
+    loading.add_argument("figures", type=Path, metavar="FILE", help="the output of `overcast load --json`")
     given = parser.parse_args(arguments)
     try:
         if given.command == "load":

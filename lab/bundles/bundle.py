@@ -191,7 +191,7 @@ def read(path: Path) -> Bundle:
                     texts[Path(member.name).name] = content.read()
         return _bundle(texts)
     except BROKEN as error:
-        _refuse(path, error, "./overcast bundle -o FILE, where the run was, writes one")
+        _refuse(path, error, "./overcast bundle    # on the machine of the run")
 
 
 def _decompressed(path: Path) -> bytes:

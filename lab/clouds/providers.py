@@ -74,5 +74,5 @@ def for_tunnels(name: str, tunnel: str | None = None) -> Provider:
     found = provider(name)
     if found.groups or (tunnel and kind(tunnel) is NONE):
         option = f"--provider={name}" if found.groups else f"--tunnel={NONE.name}"
-        raise UsageProblem(f"{option}: expected tunnels; multicast without them is tested in a lab: {WITHOUT_TUNNELS}")
+        raise UsageProblem(f"{option}: expected tunnels; to test multicast without tunnels in a lab: {WITHOUT_TUNNELS}")
     return found

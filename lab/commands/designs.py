@@ -76,7 +76,9 @@ class DesignLosses:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
     parser.add_argument("names", nargs="*", metavar="DESIGN", help=f"designs: {', '.join(designs.DESIGNS)}")
-    parser.add_argument("--slow", action="store_true", help="also the designs that take minutes (STP's default timers)")
+    parser.add_argument(
+        "--slow", action="store_true", help="measure also those that take minutes (STP's default timers)"
+    )
     parser.add_argument("--spokes", type=options.whole, default=SPOKES, metavar="N", help=f"spokes (default: {SPOKES})")
     parser.add_argument("--tunnel", default=DEFAULT, metavar="KIND", help=f"kind of tunnel (default: {DEFAULT})")
     parser.add_argument("--api-delay", **options.API_DELAY)

@@ -170,7 +170,7 @@ def _read(path: Path) -> dict[str, Any]:
         if report["schema"] != SCHEMA or not report["throughput"]:
             raise KeyError("schema")
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        other = "found something other than the output of `overcast load --json`"
+        other = "expected the output of `overcast load --json`"
         why = problem.strerror if isinstance(problem, OSError) else other
         raise UsageProblem(f"--baseline={path}: {why}", remedy=MEASURE) from None
     return dict(report)

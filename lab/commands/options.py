@@ -159,8 +159,8 @@ def _refuse_other_underlay(cloud: Provider, tunnel: str, name: str, *, chosen: b
     if tunnel != NONE.name and cloud.groups:
         expected = f"expected --tunnel={NONE.name}" if chosen else "remove --topology"
         raise UsageProblem(
-            f"{option}: {cloud.title} delivers multicast without tunnels; {expected}, "
-            f"or, for an overlay, a network without such a domain (--provider={cloud.name.partition('-')[0]})"
+            f"{option}: {cloud.title} delivers multicast without tunnels; {expected}; "
+            f"for an overlay: --provider={cloud.name.partition('-')[0]}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
@@ -37,6 +38,7 @@ SUMMARY = "Writes the files that set an overlay up at boot, for each host, for t
 FOLDER = "overlay-files"
 LEAST_MTU, MOST_MTU = 576, 65535
 NIC = "ens3"
+DEVICE_NAME = re.compile(r"(?!\.{1,2}$)[^\s/:]{1,15}")
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,14 @@ def run(arguments: argparse.Namespace) -> int:
     if not LEAST_MTU <= mtu <= MOST_MTU:
         raise UsageProblem(f"--mtu={mtu}: expected {LEAST_MTU} to {MOST_MTU}")
     hub, spokes = _hosts(arguments, live, kind)
+    if arguments.nic and not DEVICE_NAME.fullmatch(arguments.nic):
+        raise UsageProblem(f"--nic={arguments.nic}: expected a device name of 1 to 15 characters, without / and spaces")
+    design = designs.DESIGNS.get(arguments.topology)
+    if design and arguments.topology not in designs.STARS and design.nearest(len(spokes)) != len(spokes):
+        option = "--spokes" if arguments.hosts is None else "--hosts"
+        raise UsageProblem(
+            f"{option}: expected {design.bounds} spokes for --topology={design.name}; found {len(spokes)}"
+        )
     topology = designs.topology(arguments.topology, len(spokes), TunnelOptions(kind=kind.name), mtu)
     if len(topology.hubs) != len(hub):
         expected = {0: "no hub", 1: "1 hub"}.get(len(topology.hubs), f"{len(topology.hubs)} hubs")

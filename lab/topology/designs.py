@@ -91,6 +91,11 @@ class Design:
         """The number of spokes that it can have, nearest to this one."""
         return min(max(spokes, LEAST_SPOKES), self.most)
 
+    @property
+    def bounds(self) -> str:
+        """How many spokes it can have, as text."""
+        return f"{LEAST_SPOKES} to {self.most}" if self.most > LEAST_SPOKES else str(self.most)
+
     def build(self, spokes: int, options: TunnelOptions, nic_mtu: int) -> Topology:
         """The overlay with so many spokes over NICs of an MTU; UsageProblem for what it cannot be made of."""
         kind = tunnels.kind(options.kind)
@@ -99,8 +104,7 @@ class Design:
                 f"--tunnel={kind.name}: the {self.name} design supports only {' or '.join(self.tunnels)}"
             )
         if spokes != self.nearest(spokes):
-            expected = f"{LEAST_SPOKES} to {self.most}" if self.most > LEAST_SPOKES else str(self.most)
-            raise UsageProblem(f"--spokes={spokes}: expected {expected} for --topology={self.name}")
+            raise UsageProblem(f"--spokes={spokes}: expected {self.bounds} for --topology={self.name}")
         return sized(topologies.dual_stack(self.shape(spokes, options)), nic_mtu)
 
 
@@ -246,7 +250,7 @@ DESIGNS: dict[str, Design] = {
             (),
             tunnels=("none",),
             conforms=True,
-            lab_only=f"has no overlay to plan or set up; multicast without one is tested in a lab: {WITHOUT_TUNNELS}",
+            lab_only=f"has no overlay to plan or set up; to test multicast without one in a lab: {WITHOUT_TUNNELS}",
         ),
         Design(
             "two-hubs-stp",
@@ -277,7 +281,7 @@ def named(names: Sequence[str], *, slow: bool = False) -> list[Design]:
     if found and slow:
         raise UsageProblem(f"--slow adds to all designs; found the names {', '.join(names)}: remove --slow")
     if whole := [one.name for one in found if not one.losses]:
-        raise UsageProblem(f"{whole[0]}: it has no part that can be lost; to test it: {WITHOUT_TUNNELS}")
+        raise UsageProblem(f"{whole[0]} has no hub or tunnel that can fail; to test it: {WITHOUT_TUNNELS}")
     return found or [one for one in DESIGNS.values() if one.losses and (slow or not one.slow)]
 
 

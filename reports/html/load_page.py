@@ -93,14 +93,14 @@ def plots(figures: Mapping[str, Any]) -> Iterator[Plot]:
 
 def write(source: Path) -> Path:
     """Writes the page beside a file of figures, and returns it; UsageProblem where the file has none."""
-    remedy = "./overcast load --json > FILE writes one"
+    remedy = "./overcast load --json > load.json"
     try:
         figures = json.loads(source.read_text(encoding="utf-8"))
         page = render(figures)
     except OSError as error:
         raise UsageProblem(f"{source} cannot be read: {error.strerror}", remedy=remedy) from None
     except (ValueError, LookupError, TypeError, UndefinedError):
-        raise UsageProblem(f"{source} has no figures of a load", remedy=remedy) from None
+        raise UsageProblem(f"{source}: expected the output of `overcast load --json`", remedy=remedy) from None
     target = source.with_suffix(".html")
     target.write_text(page, encoding="utf-8")
     return target

@@ -82,7 +82,7 @@ def test_a_baseline_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], 
     (path := tmp_path / "file").write_text(content)
     assert main(["load", f"--baseline={path}"]) == 2
     assert capsys.readouterr().err == (
-        f"overcast: --baseline={path}: found something other than the output of `overcast load --json`\n"
+        f"overcast: --baseline={path}: expected the output of `overcast load --json`\n"
         "  fix: ./overcast load --json > load-baseline.json    # later: --baseline=load-baseline.json\n"
     )
     assert path.read_text() == content

@@ -26,7 +26,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--hosts="], "--hosts: expected the hub and at least one spoke: an overlay has two ends; found no host"),
+        (["--hosts="], "--hosts: expected at least two hosts; found none"),
         (["--rehearse"], "--rehearse requires --hosts=HUB,SPOKE,..."),
         (["--sudo"], "--sudo requires --hosts=HUB,SPOKE,..."),
         (["--ssh-config=x"], "--ssh-config requires --hosts=HUB,SPOKE,..."),
@@ -57,7 +57,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["--hosts=a,b,c,d", "--provision", "--topology=native"],
-            "--topology=native has no overlay to plan or set up; multicast without one is tested in a lab: ./overcast",
+            "--topology=native has no overlay to plan or set up; to test multicast without one in a lab: ./overcast",
         ),
         (
             ["--topology=native", "--provider=oci"],
@@ -73,7 +73,7 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["--requirements=BCAST-99"],
-            "--requirements: lab/catalogue.json has no 'BCAST-99' (did you mean BCAST-",
+            "--requirements: unknown requirement 'BCAST-99' (did you mean BCAST-",
         ),
         (["--topology=standby", "--api-delay=-1"], "--api-delay=-1: expected 0 to 600 seconds"),
         (
@@ -101,8 +101,16 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             ["--spokes=51"],
-            "--spokes=51: expected 1 to 50 (with more hosts on one kernel, tests fail on a correct overlay)",
+            "--spokes=51: expected at most 50; with more hosts on one kernel, tests fail on a correct overlay",
         ),
+        (["--spokes=0"], "--spokes=0: expected 1 to 50\n"),
+        (["--spokes=two"], "--spokes: expected a whole number; found 'two'\n"),
+        (["--load=fast"], "--load: expected a number; found 'fast'\n"),
+        (["--stream=long"], "--stream: expected a number; found 'long'\n"),
+        (["--api-delay=x"], "--api-delay: expected a number; found 'x'\n"),
+        (["--pairs=some"], "--pairs: expected few or all; found 'some'\n"),
+        (["--accept=all"], "--accept: expected unprivileged; found 'all'\n"),
+        (["--hosts=a,b", "--spokes=3"], "--spokes=3: --hosts names 1 spoke; remove --spokes\n"),
         (["--reports="], "--reports: expected a folder; found nothing"),
         (["--reports=pytest.ini"], f"the results cannot be written to {ROOT}/pytest.ini: File exists"),
     ],

@@ -244,6 +244,23 @@ def test_hosts_are_given_in_one_way(capsys: pytest.CaptureFixture[str], hosts: l
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--topology=two-hubs-prp"], "--spokes: expected 2 to 20 spokes for --topology=two-hubs-prp; found 1\n"),
+        (["--nic=averyveryverylongname"], "--nic=averyveryverylongname: expected a device name of 1 to 15 characters"),
+        (["--nic=a/b"], "--nic=a/b: expected a device name"),
+    ],
+)
+def test_what_no_host_can_have_is_rejected(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, given: list[str], message: str
+) -> None:
+    """The message has the option as it was given: a list of addresses is no number of spokes."""
+    words = ["--hub=10.1.0.4", "--spokes=10.1.0.6", "--format=shell", "-o", str(tmp_path), *given]
+    assert main(["plan", *words]) == 2
+    assert capsys.readouterr().err.startswith(f"overcast: {message}")
+
+
+@pytest.mark.parametrize(
     ("shape", "made", "mtu"), [("bond", "type bond mode active-backup", 8962), ("prp", "type hsr slave1", 1494)]
 )
 def test_two_hubs_are_written(tmp_path: Path, shape: str, made: str, mtu: int) -> None:

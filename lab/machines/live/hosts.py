@@ -98,8 +98,8 @@ def parse(text: str) -> tuple[HostSpec, ...]:
         specs.append(_spec(where, element, len(specs)))
         _refuse_twice(where, specs)
     if len(specs) < 2:
-        found = f"one host only ({specs[0].text})" if specs else "no host"
-        _refuse(OPTION, "the hub and at least one spoke: an overlay has two ends", found)
+        found = f"one ({specs[0].text})" if specs else "none"
+        _refuse(OPTION, "at least two hosts", found)
     return tuple(specs)
 
 
@@ -114,7 +114,7 @@ def _inventory(name: str) -> list[tuple[str, str]]:
     try:
         content = Path(name).expanduser().read_bytes()
     except OSError as error:
-        _refuse(f"{OPTION}=@{name}", expected, f"no file that can be read ({error.strerror})")
+        _refuse(f"{OPTION}=@{name}", expected, f"none ({error.strerror})")
     text = _text(name, content)
     if inventories.is_one(text):
         try:
@@ -126,7 +126,7 @@ def _inventory(name: str) -> list[tuple[str, str]]:
         # a # inside a word is no comment
         element = re.sub(r"(^|\s)#.*", "", line).strip()
         where = f"{name}, line {number}"
-        if re.search(r"[\s,]", element):
+        if re.search(r"[\s,]|^\[[^\]]*$", element):
             _refuse(where, "one host per line, or a valid Ansible inventory", f"{element!r}")
         if element:
             found.append((where, element))
@@ -143,9 +143,7 @@ def _text(name: str, content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        _refuse(
-            f"{name}, line {line}", "UTF-8 text", f"the byte 0x{content[error.start]:02x}, which is not UTF-8 there"
-        )
+        _refuse(f"{name}, line {line}", "UTF-8 text", f"the byte 0x{content[error.start]:02x}")
 
 
 def _spec(where: str, text: str, position: int) -> HostSpec:

@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 HUBS = ("hub", "hubs")
 SECTION = re.compile(r"\[([^\]:]+)(?::(\w+))?\]\s*(?:[#;].*)?")
+VARIABLE = re.compile(r"^[^#;]*\sansible_\w+=")
 RANGE = re.compile(r"\[\w*:\w*\]")
 VARIABLES = {
     "host": "ansible_host",
@@ -39,6 +40,7 @@ PROGRAM = "ansible-inventory"
 MOST_SAID = 300  # characters of its complaint
 YAML = re.compile(r"---\s*|[\w-]+:\s*(#.*)?")
 """A line of YAML alone: a mapping that goes on below, or the start of a document."""
+YAML_REJECTED = re.compile(r"yaml'? plugin: (.*\S)")
 YES = ("true", "yes", "1", "on")
 
 
@@ -52,8 +54,8 @@ class InventoryProblem(ValueError):
 
 def is_one(text: str) -> bool:
     """Whether a text is an inventory of another tool, and not a list of one host a line."""
-    sections = any(SECTION.fullmatch(line.strip()) for line in text.splitlines())
-    return text.lstrip().startswith("{") or sections or _is_yaml(text)
+    ini = any(SECTION.fullmatch(line.strip()) or VARIABLE.search(line) for line in text.splitlines())
+    return text.lstrip().startswith("{") or ini or _is_yaml(text)
 
 
 def _is_yaml(text: str) -> bool:
@@ -89,8 +91,14 @@ def _by_ansible(path: Path) -> str:
     strict = {**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
     done = subprocess.run([program, "-i", path, "--list"], env=strict, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise InventoryProblem(f"an inventory that {PROGRAM} reads", " ".join(done.stderr.split())[:MOST_SAID])
+        raise InventoryProblem(f"an inventory that {PROGRAM} reads", _why(done.stderr))
     return done.stdout
+
+
+def _why(said: str) -> str:
+    """What Ansible rejects in a file of YAML: it tries every kind of inventory, and prints why it is none of them."""
+    found = YAML_REJECTED.search(said)
+    return (found[1] if found else " ".join(said.split()))[:MOST_SAID]
 
 
 def _in_order(
@@ -163,5 +171,6 @@ def _of_terraform(document: Mapping[str, Any]) -> Iterator[str]:
                 yield f"[{host}]" if ":" in host and "@" not in host else host
     if not found:
         raise InventoryProblem(
-            "outputs `hub` and `spokes` with addresses", f"outputs {', '.join(values)}" if values else "no outputs"
+            "outputs `hub` and `spokes` with addresses",
+            f"only {', '.join(f'`{name}`' for name in values)}" if values else "no outputs",
         )

@@ -24,7 +24,7 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +100,8 @@ class Unusable(EnvironmentProblem):
         self.spec = spec
         self.code = code
         words = ssh_messages.quoted(said)
-        super().__init__(f"{spec.destination}: {sentence}" + (f"\n{words}" if words else ""), remedy=remedy)
+        more = f"\n{words}" if words and words.strip() not in sentence else ""
+        super().__init__(f"{spec.destination}: {sentence}{more}", remedy=remedy)
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,12 @@ class SshLink:
         self.execmodel = execmodel
         self._started, self._timeout = started, timeout
         self.silence = login.silence
+        # as it logs in, for the command that a message names
+        self._as_chosen = replace(
+            spec,
+            ssh_config=spec.ssh_config or login.ssh_config,
+            ssh_identity_file=spec.ssh_identity_file or login.identity_file,
+        )
         self._deadline: float | None = started + timeout
         self._logged_in: float | None = None
         self._nonce = secrets.token_hex(8)
@@ -260,7 +267,7 @@ class SshLink:
     def late(self) -> Unusable:
         """The deadline passed after the login: Python runs on the host, and its agent has not answered."""
         took = (self._logged_in or self._started) - self._started
-        return Unusable(self.spec, "slow-agent", *ssh_messages.late(self.spec, took, self._timeout))
+        return Unusable(self.spec, "slow-agent", *ssh_messages.late(self._as_chosen, took, self._timeout))
 
     def _left(self) -> float:
         return (self._deadline or 0.0) - time.monotonic()
@@ -270,7 +277,7 @@ class SshLink:
             self.kill()
         status = self._end(1.0)
         said = self._words() + "\n" + self._noise.decode("utf-8", "replace")
-        cause = ssh_messages.cause(self.spec, said, status, self._timeout if expired else None)
+        cause = ssh_messages.cause(self._as_chosen, said, status, self._timeout if expired else None)
         return Unusable(self.spec, cause.code, cause.sentence, cause.remedy, said)
 
     # execnet's IO

@@ -90,7 +90,7 @@ _RULES = (
         r"Bad configuration option|Bad owner or permissions|terminating, \d+ bad configuration|Can't open user config",
         "ssh-config",
         "ssh rejects its configuration: {said}",
-        "correct the file that ssh names, then: {login}",
+        "correct this file, then: {login}",
     ),
     _Rule(
         r"sudo: (a password is required|a terminal is required|no tty present)|sudo: .*askpass",
