@@ -55,9 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(doctor.document(found, {}, (), status), indent=1))
     elif problems := doctor.show(found, {}):
-        print(f"not ready to run the suite: {', '.join(problems)}")
+        many = f"{len(problems)} problems; apply their fixes" if len(problems) > 1 else "1 problem; apply its fix"
+        print(f"the suite cannot run: {many}, then: ./overcast doctor")
     else:
-        print(f"the suite can run: {choose.choose('auto', TUNNEL).reason}")
+        print("the suite can run: ./overcast")
     return status
 
 
@@ -97,7 +98,7 @@ def _packages() -> Check:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         return _problem("packages", f"not installed: {', '.join(missing)}", "rm -rf .venv; ./overcast doctor")
-    return _ok("packages", "as requirements.lock names them")
+    return _ok("packages", "installed")
 
 
 def _reports() -> Check:
@@ -106,7 +107,7 @@ def _reports() -> Check:
         return _problem("reports/", f"{place} is not writable for you", f"sudo chown -R $(id -un) {REPORTS}")
     free = shutil.disk_usage(place).free
     if free < ENOUGH_DISK:
-        return _problem("reports/", f"{free >> 20} MiB left on its disk", "make room: 64 MiB are enough")
+        return _problem("reports/", f"{free >> 20} MiB left on its disk", "free at least 64 MiB on this disk")
     return _ok("reports/", f"writable, {_size(free)} free")
 
 
@@ -197,14 +198,15 @@ def _applications() -> Check:
     missing = packages.missing(*packages.PACKAGES)
     if not missing:
         return _ok("applications", ", ".join(packages.PACKAGES))
-    wanted = f"no {', no '.join(missing)}: only --applications needs it"
+    wanted = f"not installed: {', '.join(missing)}; only --applications needs them"
     return _warning("applications", wanted, packages.remedy(missing))
 
 
 def _processors() -> Check:
     allowed, present = len(os.sched_getaffinity(0)), os.cpu_count() or 1
     limit = "" if allowed == present else f" of {present}"
-    return _ok("processors", f"{allowed}{limit}: pytest -n auto starts as many workers, each with a lab")
+    workers = "1 worker" if allowed == 1 else f"{allowed} workers"
+    return _ok("processors", f"{allowed}{limit}; pytest -n auto starts {workers}, each with a lab")
 
 
 def _memory() -> Check:
@@ -221,7 +223,7 @@ def _tools() -> Check:
     if not missing:
         return _ok("tools", ", ".join(packages.TOOLS))
     remedy = f"sudo apt-get install {' '.join(packages.TOOLS[program] for program in missing)}"
-    return _warning("tools", f"for ./overcast exec there is no {', no '.join(missing)}", remedy)
+    return _warning("tools", f"not installed: {', '.join(missing)}; only commands of ./overcast exec use them", remedy)
 
 
 def _size(count: int) -> str:
