@@ -10,6 +10,7 @@ run has a line that is rewritten; elsewhere nothing is.  With -v each test has i
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from reports.files.plain import plain
 MOST_HINTS = 3
 """So many failures without a known cause are printed at once; all are at the end of the run."""
 HINT_LINES = 2
+ERROR_CLASS = re.compile(r"^lab\.errors\.\w+: ")
 
 
 @dataclass
@@ -142,10 +144,10 @@ class ProgressReporter:
     def _hint(self, what: str, report: pytest.TestReport) -> None:
         crash = getattr(report.longrepr, "reprcrash", None)
         message = plain(crash.message if crash else str(report.longrepr or "")).strip()
-        first = message.partition("\n")[0]
+        first = ERROR_CLASS.sub("", message.partition("\n")[0])
         if len(self._hints) < MOST_HINTS and first not in self._hints:
             self._hints.add(first)
-            self._print(wrapped(f"{what}: {report.nodeid}: {first}", self._width, HINT_LINES, first=""))
+            self._print(wrapped(f"{what}: {first} ({report.nodeid})", self._width, HINT_LINES, first=""))
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Print the line of an area whose last test has ended; on a terminal, how far it is."""

@@ -344,3 +344,4 @@ def test_what_no_cause_explains_is_reported_with_its_place(worker, tmp_path):
     assert ran.findings == []
     assert lost
     assert "no known cause" in ran.printed
+    assert "def _judge" not in ran.printed, "a check's message is complete without the code that raised it"

@@ -40,7 +40,9 @@ EXPECTED = "expected: Its MAC is at its port\n"
         ("AssertionError: assert []", f"{EXPECTED}found nothing"),
         ("assert not {7}", f"{EXPECTED}found {{7}}; expected nothing"),
         ("assert False", f"{EXPECTED}found false; expected true"),
-        ("assert nothing is not among stale", f"{EXPECTED}nothing is not among stale"),
+        ("assert found stale; expected nothing among them", f"{EXPECTED}found stale; expected nothing among them"),
+        ("Failed: DID NOT RAISE <class 'OSError'>", f"{EXPECTED}found no error; expected OSError"),
+        ("Failed: DID NOT RAISE OSError", f"{EXPECTED}found no error; expected OSError"),
         ("KeyError: 'hub'", f"{EXPECTED}KeyError: 'hub'"),
         ("OSError: [Errno 101] Network is unreachable", f"{EXPECTED}Network is unreachable"),
         ("assert spoke1: found nothing; expected 1", f"{EXPECTED}spoke1: found nothing; expected 1"),
@@ -48,7 +50,7 @@ EXPECTED = "expected: Its MAC is at its port\n"
         ("AssertionError: one port\nassert found 1; expected 2", f"{EXPECTED}one port"),
         ("AssertionError: hub br0: MTU 1; expected 2\nassert found 1; expected 2", "hub br0: MTU 1; expected 2"),
         ("assert spoke1 did not receive hub's broadcast: lost", "spoke1 did not receive hub's broadcast: lost"),
-        ("OSError: [Errno 19] hub: device x: No such device", "hub: device x: No such device"),
+        ("OSError: [Errno 19] hub: device x does not exist", "hub: device x does not exist"),
     ],
 )
 def test_a_failure_begins_with_a_host_or_with_the_requirement(message, lines):
@@ -71,6 +73,7 @@ def test_the_causes_follow_what_was_found():
     )
     assert claims.with_causes("hub did not answer", "loop") == "hub did not answer (loop)"
     assert claims.with_causes("ping printed:\n  PING", "loop") == "ping printed (loop):\n  PING"
+    assert claims.with_causes("hub has no entry\n  fix: bridge mdb show", "loop") == "hub has no entry (loop)"
     named = "found loop (hub), bridge-down (hub); expected none"
     assert claims.with_causes(named, "loop, bridge-down") == named
 
