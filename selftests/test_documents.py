@@ -20,6 +20,7 @@ import pytest
 from lab.diagnose.codes import CODES, SECTIONS, Mark
 from lab.diagnose.losses import Stage
 from lab.diagnose.rules.overlay.tunnels import COMPARED
+from lab.output.finding_text import MOST_OF_FACT, wrapped
 from reports import findings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +50,14 @@ FAMILIES = {
 OF_DATA = {code for code, each in CODES.items() if each.settings or each.dropped}
 NO_CODES = frozenset({*BEGINNINGS, *get_args(Mark), "flood-list"})
 """Words of those files that look like a code."""
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_summary_of_a_finding_is_not_cut_off(code: str) -> None:
+    """With the place before it, it fits the lines that a terminal of 80 columns has for it."""
+    means = CODES[code].means.removeprefix("in a lab: ")
+    text = f"{code}: spoke1 gretap1: {means}"
+    assert wrapped(text, 80, MOST_OF_FACT, first="") == wrapped(text, 80, 9, first="")
 
 
 def codes_in(path: Path) -> set[str]:

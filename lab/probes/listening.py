@@ -264,8 +264,8 @@ class Listening:
             lines = [f"  seen: {seen}"]
         if self.unproved:
             lines.append(
-                f"  the control datagram, unicast on the same path, did not arrive either at "
-                f"{', '.join(sorted(self.unproved))} within {self._fences.grace * 1000:.0f} ms"
+                f"  the control datagram (unicast on the same path) did not arrive at "
+                f"{', '.join(sorted(self.unproved))} within {self._fences.grace * 1000:.0f} ms either"
             )
         return lines
 

@@ -41,7 +41,7 @@ def test_no_other_broadcast_address_was_set(overlay, receiver, everyone):
 
 
 def test_first_address_of_the_prefix_is_no_broadcast(overlay, sender, everyone, listen):
-    """A datagram to the .0 address reaches no node, while one to the last address reaches every other node."""
+    """A datagram to the .0 address reaches no host; one to the last address reaches every other host."""
     others = overlay.others(sender)
     first = str(sender.plan.overlay.network.network_address)
 

@@ -42,7 +42,7 @@ def await_queries(spoke, count):
         count=count,
         timeout=DEADLINE,
     )
-    assert len(seen) >= count, f"{spoke} saw {len(seen)} of {count} queries within {DEADLINE:g} s"
+    assert len(seen) >= count, f"{spoke} received {len(seen)} of {count} queries within {DEADLINE:g} s"
     return seen
 
 

@@ -141,7 +141,7 @@ def igmp(
     if len(seen) < count:
         raise CheckFailed(
             f"{node.name} {interface} received {len(seen)} of {count} IGMP messages about {group} within {timeout:g} s",
-            remedy=f"tcpdump -ni {interface} igmp on {node.name}; iptables -L OUTPUT -v on the member",
+            remedy=f"on {node.name}: tcpdump -ni {interface} igmp    # on the member: iptables -vnL OUTPUT",
         )
     return seen
 

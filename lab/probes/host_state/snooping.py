@@ -56,8 +56,8 @@ def await_listed(
         there = ", ".join(sorted(listed(node, group))) or "no port"
         raise CheckFailed(
             f"{node.name} {'does not list' if present else 'still lists'} {', '.join(wrong)} for {group} after "
-            f"{timeout:g} s; its multicast database has it at {there}",
-            remedy=f"bridge mdb show on {node.name}; tcpdump -ni {wrong[0]} igmp; iptables -L OUTPUT -v on the member",
+            f"{timeout:g} s; its multicast database lists {there}",
+            remedy=f"on {node.name}: tcpdump -ni {wrong[0]} igmp    # on the member: iptables -vnL OUTPUT",
         )
 
 

@@ -86,9 +86,9 @@ def black_holes(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
             "path-mtu-black-hole",
             inside.node if inside else fabric_name(scene) if loss.stage == "cloud" else loss.node,
             inside.interface if inside else "" if loss.stage == "cloud" else loss.missing.interface,
-            f"full-size frames from {loss.last.node} to {end} are lost on the underlay, but small ones arrive: the "
-            "path MTU is smaller than the NICs' MTU, without an ICMP error",
-            f"all of {loss.lost} full-size datagrams are lost, but none of the small ones",
+            f"full-size frames from {loss.last.node} to {end} are lost on the underlay: the path MTU is smaller than "
+            "the NICs' MTU",
+            f"all {loss.lost} full-size datagrams are lost, without an ICMP error; the small ones arrive",
             f"tracepath -n {scene.hosts[end].plan.endpoint}    # raise the path's MTU, or set every overlay device's "
             f"MTU to the one it prints, less {_overhead(scene)}",
         )
