@@ -59,7 +59,7 @@ def devices(scene: Scene) -> Iterator[Finding]:
         if over.kind == "bridge" and not held:
             continue  # a bridge without a port has the MTU of none
         if all(port.name in judged or port.mtu != over.mtu for port in held):
-            yield _size(host, over, own, found)
+            yield _size(host, over, own, {each.device.mtu for each in scene.hosts.values() if each.device})
 
 
 def _size(host: HostScene, device: Device, expected: int, found: Collection[int]) -> Finding:
