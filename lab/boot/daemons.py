@@ -124,7 +124,7 @@ TOOLS = {
         "NetworkManager",
         (NETWORK_MANAGER, "/usr/bin/dbus-daemon"),
         "network-manager dbus",
-        f"chmod 600 /etc/NetworkManager/system-connections/*\n{MANAGED}",
+        f"chmod -f 600 /etc/NetworkManager/system-connections/* || true\n{MANAGED}",
     ),
     "ifupdown": Tool("ifupdown", (IFUP,), "ifupdown", STANZAS),
 }

@@ -51,6 +51,7 @@ UNREHEARSED = (
     ("/var/lib/cloud/instance/", "cloud-init is not started: its bootcmd did not run"),
 )
 """Files that are not booted, by a part of their paths, with the reason and what to do."""
+BY_NETWORK_MANAGER = re.compile(r"\brenderer[\"']?:\s*[\"']?NetworkManager")
 FIREWALLS = ("nft", "iptables", "firewalld")
 VENDOR, OWN = "/usr/lib/firewalld/", "/etc/firewalld/"
 AT_REBOOT = re.compile(r"^\s*@reboot\s", re.MULTILINE)
@@ -68,6 +69,15 @@ class CopiedFiles:
     """The zones of firewalld that files give devices (`lab.agent.boot.zones`)."""
     undetermined: Mapping[str, str] = field(default_factory=dict)
     """Files that name the overlay, and why it is unknown whether a boot uses them."""
+
+    @property
+    def tools(self) -> list[str]:
+        """The tools that boot them, in the order of a boot; netplan's files are for two others."""
+        used = {str(file["tool"]) for file in self.files}
+        if netplan := self.of("netplan"):
+            used |= {"systemd-networkd"}
+            used |= {"NetworkManager"} if any(BY_NETWORK_MANAGER.search(file["text"]) for file in netplan) else set()
+        return [name for name in TOOLS if name in used]
 
     def of(self, *tools: str) -> list[Mapping[str, Any]]:
         return [file for file in self.files if file["tool"] in tools]
@@ -141,8 +151,8 @@ def require(host: str, copied: CopiedFiles) -> None:
     """RootNeeded where a host's file cannot be read, EnvironmentProblem where its tool is not installed here."""
     if copied.unread:
         raise RootNeeded(f"copying {copied.unread[0]}", host)
-    for name in dict.fromkeys(file["tool"] for file in copied.files):
-        if name in TOOLS and (remedy := TOOLS[name].lack):
+    for name in copied.tools:
+        if remedy := TOOLS[name].lack:
             lack = f"--rehearse: {host} boots by {name}, which is not installed here"
             raise EnvironmentProblem(lack, remedy=remedy)
 
@@ -202,9 +212,8 @@ def boot_script(copied: CopiedFiles, plan: NodePlan) -> str:
     wanted = {"nic": plan.nic, "address": str(plan.underlay), "gateway": str(fabric.gateway_of(plan).ip)}
     steps = [("address", daemons.ADDRESSED.format(**wanted))]
     steps += [("sysctl", f"sysctl -e -q -p {_placed(file['path'])} || true") for file in copied.of(SYSCTLS)]
-    used = {file["tool"] for file in copied.files}
-    used |= {"systemd-networkd"} if "netplan" in used else set()
-    steps += [(name, tool.start.format(**wanted)) for name, tool in TOOLS.items() if name in used]
+    used = copied.tools
+    steps += [(name, TOOLS[name].start.format(**wanted)) for name in used]
     # a rehearsed NetworkManager leaves the NIC alone
     own = [one for one in copied.zones if one["device"] == plan.nic and not one["doubt"]] if "firewalld" in used else []
     zones = [f"--zone={one['zone']} " if one["zone"] else "" for one in own]

@@ -6,6 +6,7 @@ A boot rehearsed: the live hosts' files are booted in a lab, compared with the h
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -210,12 +211,27 @@ def test_firewalld_has_the_nic_in_the_zone_of_its_connection(zone: str, option: 
     assert command not in rehearsal.boot_script(CopiedFiles([], [], [own]), plan)
 
 
-def test_a_tool_that_is_not_installed_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a host's tool is missing on this machine, the error has the command that installs it."""
-    monkeypatch.setitem(TOOLS, "ifupdown", replace(TOOLS["ifupdown"], programs=("/nowhere/ifup",)))
-    copied = CopiedFiles([{"path": "/etc/network/interfaces", "tool": "ifupdown"}], [])
+BY_MANAGER = "network: {version: 2, renderer: NetworkManager}\n"
 
-    with pytest.raises(EnvironmentProblem, match="spoke1 boots by ifupdown, which is not installed here") as lack:
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_that_is_not_installed_here_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Where a host's tool is missing on this machine, the error has the command that installs it."""
+    monkeypatch.setitem(TOOLS, name, replace(TOOLS[name], programs=("/nowhere/tool",)))
+    copied = CopiedFiles([{"path": "/etc/tool", "tool": name, "text": ""}], [])
+
+    with pytest.raises(EnvironmentProblem, match=f"spoke1 boots by {name}, which is not installed here") as lack:
         rehearsal.require("spoke1", copied)
 
-    assert lack.value.remedy == "sudo apt-get install --no-install-recommends ifupdown"
+    assert lack.value.remedy == f"sudo apt-get install --no-install-recommends {TOOLS[name].package}"
+
+
+@pytest.mark.parametrize(("text", "lacks"), [(BY_MANAGER, True), ("network: {version: 2}\n", False)])
+def test_a_renderer_of_netplan_is_needed_too(monkeypatch: pytest.MonkeyPatch, text: str, lacks: bool) -> None:
+    """If files of netplan name NetworkManager as the renderer, a rehearsal needs NetworkManager, and starts it."""
+    copied = CopiedFiles([{"path": "/etc/netplan/50.yaml", "tool": "netplan", "text": text}], [])
+    assert ("NetworkManager" in copied.tools) == lacks
+    monkeypatch.setitem(TOOLS, "NetworkManager", replace(TOOLS["NetworkManager"], programs=("/nowhere/tool",)))
+    wanted = pytest.raises(EnvironmentProblem, match="boots by NetworkManager") if lacks else contextlib.nullcontext()
+    with wanted:
+        rehearsal.require("spoke1", copied)
