@@ -29,10 +29,20 @@ class PersistenceResult:
     """What shows what is unknown."""
 
 
-def calls(node: Node, topology: Topology) -> list[Call[Any]]:
-    """The questions to a host: firewalld's configuration, and the files that load a rule for tunnel packets."""
-    words = saved_rules.words(topology)
-    return [node.call(Agent.firewalld), node.call(Agent.named_at_boot, words, firewalls=True)]
+def calls(node: Node, topology: Topology, plan: NodePlan, rules: Sequence[FirewallRule]) -> list[Call[Any]]:
+    """The questions to a host: firewalld's configuration, and what `files_of_rules` asks."""
+    return [node.call(Agent.firewalld), *files_of_rules(node, topology, plan, rules)]
+
+
+def files_of_rules(node: Node, topology: Topology, plan: NodePlan, rules: Sequence[FirewallRule]) -> list[Call[Any]]:
+    """
+    Asks for the files that load a rule for tunnel packets, of a host that needs one.
+
+    Of others nothing is asked: a file of nft is loaded into a network namespace to be read.
+    """
+    if not saved_rules.needed(topology, plan, rules):
+        return []
+    return [node.call(Agent.named_at_boot, saved_rules.words(topology), firewalls=True)]
 
 
 def of_firewalld(topology: Topology, plan: NodePlan, answer: Mapping[str, Any]) -> PersistenceResult:
@@ -40,15 +50,17 @@ def of_firewalld(topology: Topology, plan: NodePlan, answer: Mapping[str, Any]) 
     if answer["unread"]:
         return PersistenceResult(True, unread=f"firewalld's configuration cannot be determined: {answer['unread']}")
     if not answer["runs"]:
+        if not answer["starts"]:
+            return PersistenceResult(applies=False)
         unread = "what firewalld accepts after a boot cannot be determined: it does not run now, but a boot starts it"
-        return PersistenceResult(answer["starts"], unread=unread, remedy="sudo firewall-offline-cmd --list-all-zones")
+        return PersistenceResult(True, unread=unread, remedy="sudo firewall-offline-cmd --list-all-zones")
     lost = zones.lost(topology, plan, answer)
     proof = "firewalld's permanent configuration has what it accepts of the overlay"
     return PersistenceResult(True, lost.found, lost.unknown, proof, zones.LISTED)
 
 
 def of_rules(
-    topology: Topology, plan: NodePlan, rules: Sequence[FirewallRule], named: Sequence[Mapping[str, Any]]
+    topology: Topology, plan: NodePlan, rules: Sequence[FirewallRule], named: Sequence[Mapping[str, Any]] = ()
 ) -> PersistenceResult:
     """The rules of nft and iptables that tunnel packets need, and the files that load them (BOOT-06)."""
     needed = saved_rules.needed(topology, plan, rules)

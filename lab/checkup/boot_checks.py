@@ -35,7 +35,7 @@ def overlay(
 
 
 def firewall(
-    host: LiveHost, topology: Topology, plan: NodePlan, firewalld: Mapping[str, Any], named: Named
+    host: LiveHost, topology: Topology, plan: NodePlan, firewalld: Mapping[str, Any], named: Named = ()
 ) -> Iterator[Check]:
     """What of a host's firewall is lost at boot; without root, rules cannot be read (`host_checks`)."""
     kept = [firewall_persistence.of_firewalld(topology, plan, firewalld)]

@@ -131,8 +131,9 @@ def _booted(
     plans = {role: topology.plans[role] for role in hosts if role in topology.plans}
 
     def ask(role: str) -> list[Any]:
-        node = hosts[role].node
-        about = [*persistence.calls(node, topology, plans[role]), *firewall_persistence.calls(node, topology)]
+        (node, firewall), plan = (hosts[role].node, hosts[role].firewall), plans[role]
+        rules = firewall.rules if firewall else ()
+        about = [*persistence.calls(node, topology, plan), *firewall_persistence.calls(node, topology, plan, rules)]
         return node.machine.batch(about)
 
     return live_host.each({role: hosts[role].node.machine for role in plans}, ask, deadline)

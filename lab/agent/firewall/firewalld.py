@@ -21,6 +21,8 @@ PROGRAM, TIMEOUT = "firewall-cmd", 20.0
 BUS = "/run/dbus/system_bus_socket"
 """By which firewalld is asked: without it there is none."""
 NOT_RUNNING = 252  # exit status
+SYSTEMD = "/run/systemd/system"
+"""What there is where systemd started this machine, and will again (sd_booted(3))."""
 LISTED = ("--list-all-zones", "--list-all-policies")
 DIRECT = ("--direct", "--get-all-rules")
 DIRECT_RULES, MAIN = "/etc/firewalld/direct.xml", "/etc/firewalld/firewalld.conf"
@@ -43,7 +45,7 @@ def read() -> dict[str, Any]:
     if shutil.which(PROGRAM, path=programs.SYSTEM_PATH) is None:
         return found
     base.forget()
-    found["starts"] = sources.firewalld("", "") is None
+    found["starts"] = os.path.isdir(SYSTEMD) and sources.firewalld("", "") is None
     if not os.path.exists(BUS):
         return found
     try:

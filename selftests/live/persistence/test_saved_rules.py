@@ -49,6 +49,14 @@ mount -t tmpfs own /etc/systemd/system && mkdir /etc/systemd/system/multi-user.t
 ENABLED = "touch /etc/systemd/system/multi-user.target.wants/nftables.service"
 
 
+WATCHED = """
+cp /usr/sbin/nft /run/nft
+printf '%s\\n' '#!/bin/sh' 'echo "$*" >>/run/started' 'exec /run/nft "$@"' >/run/watch && chmod +x /run/watch
+mount --bind /run/watch /usr/sbin/nft
+"""
+"""Notes how nft is started on a host."""
+
+
 def persistence(rig: Rig, folder: Path) -> tuple[str, list[tuple[str, str]]]:
     """What BOOT-06 came to, and host and fix of each of its findings, which the doctor has, too."""
     checks = doctor(rig, folder.with_suffix(".json"))
@@ -76,7 +84,9 @@ def doctor(rig: Rig, output: Path, hosts: str = "") -> list[dict[str, str]]:
 def test_a_rule_that_is_in_no_file_is_lost_at_boot(tmp_path: Path) -> None:
     """A rule in the kernel alone is a finding; one in a file is, until the unit that loads it is enabled."""
     with on_this_kernel(tmp_path, shared=True) as rig:
+        daemons.shell(rig.hosts["hub"], WATCHED)
         open_ = persistence(rig, tmp_path / "open")
+        unneeded = daemons.shell(rig.hosts["hub"], "cat /run/started || true")
         for name, host in rig.hosts.items():
             daemons.shell(host, GUARD.format(device=rig.lab.plans[name].device))
         lost = persistence(rig, tmp_path / "lost")
@@ -86,7 +96,11 @@ def test_a_rule_that_is_in_no_file_is_lost_at_boot(tmp_path: Path) -> None:
         for host in rig.hosts.values():
             daemons.shell(host, ENABLED)
         kept = persistence(rig, tmp_path / "kept")
+        needed = daemons.shell(rig.hosts["hub"], "cat /run/started")
 
+    # a file is loaded to be read only where tunnel packets need a rule
+    loaded = "-f /etc/nftables.conf"
+    assert (loaded in unneeded, loaded in needed) == (False, True)
     assert open_ == ("not-applicable", [])
     assert lost == ("failed", [(name, saved_rules.ADD.format("inet guard input")) for name in rig.hosts])
     assert unused == ("failed", [(name, "sudo systemctl enable nftables.service") for name in rig.hosts])
