@@ -21,6 +21,15 @@ class NamedHost:
     nic: str = ""
 
 
+@dataclass(frozen=True)
+class FoundHosts:
+    """Live hosts in the order of `--hosts`, the smallest MTU of their NICs, and the cloud that the first one is in."""
+
+    hosts: tuple[NamedHost, ...] = ()
+    mtu: int | None = None
+    cloud: str = ""
+
+
 def named(option: str, text: str, over_ipv6: bool) -> list[NamedHost]:
     """The hosts of an option; UsageProblem for what is no address."""
     found = []

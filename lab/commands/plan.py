@@ -23,11 +23,9 @@ from lab.boot.formats import (
     shell,
     terraform,
 )
-from lab.boot.hosts import NamedHost
+from lab.boot.hosts import FoundHosts, NamedHost
 from lab.clouds import firmware
 from lab.clouds.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, for_tunnels, tunnel_note
-from lab.commands.live import plan
-from lab.commands.live.plan import Live
 from lab.commands.options import LIVE_OPTIONS, require_hosts, whole
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
@@ -145,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageProblem(
             "expected --spokes=ADDRESS,... (with --hub=), or --hosts= to take the addresses from live hosts"
         )
-    live = Live() if arguments.hosts is None else plan.read(arguments)
+    live = FoundHosts() if arguments.hosts is None else _live(arguments)
     cloud = for_tunnels(arguments.provider or live.cloud or DEFAULT_CLOUD)
     designs.require_lasting(arguments.topology)
     kind = tunnels.kind(arguments.tunnel or designs.default_tunnel(arguments.topology, default_tunnel(cloud)))
@@ -175,8 +173,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _live(arguments: argparse.Namespace) -> FoundHosts:
+    # without --hosts=, what connects to hosts takes most of the command's time to load
+    from lab.commands.live import plan
+
+    return plan.read(arguments)
+
+
 def _hosts(
-    arguments: argparse.Namespace, live: Live, kind: TunnelKind
+    arguments: argparse.Namespace, live: FoundHosts, kind: TunnelKind
 ) -> tuple[Sequence[NamedHost], Sequence[NamedHost]]:
     """The hubs and the other hosts; of live hosts the first are the hubs."""
     if not live.hosts:

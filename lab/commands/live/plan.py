@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
 
-from lab.boot.hosts import NamedHost
+from lab.boot.hosts import FoundHosts, NamedHost
 from lab.checkup import examination, live_host
 from lab.clouds import firmware
 from lab.errors import EnvironmentProblem
@@ -14,16 +13,7 @@ from lab.machines.live import hosts, ssh
 from lab.machines.live.ssh_link import Login
 
 
-@dataclass(frozen=True)
-class Live:
-    """Hosts in the order of `--hosts`, the smallest MTU of their NICs, and the cloud that the first one is in."""
-
-    hosts: tuple[NamedHost, ...] = ()
-    mtu: int | None = None
-    cloud: str = ""
-
-
-def read(arguments: argparse.Namespace) -> Live:
+def read(arguments: argparse.Namespace) -> FoundHosts:
     """EnvironmentProblem for an unreachable host, or one whose address on the cloud's network is unknown."""
     specs = hosts.parse(arguments.hosts)
     connected = ssh.reach(specs, Login(arguments.ssh_config, arguments.ssh_identity_file, arguments.sudo))
@@ -45,4 +35,4 @@ def read(arguments: argparse.Namespace) -> Live:
         found.append(NamedHost(spec.host, host.address, host.nic.name))
     sighted = firmware.detect(looked[specs[0].role].details["dmi"])
     mtus = [host.nic.mtu for host in looked.values() if host.nic]
-    return Live(tuple(found), min(mtus), sighted.provider.name if sighted else "")
+    return FoundHosts(tuple(found), min(mtus), sighted.provider.name if sighted else "")
