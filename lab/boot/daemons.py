@@ -18,10 +18,12 @@ NETWORKD, NETWORK_MANAGER, IFUP = "/lib/systemd/systemd-networkd", "/usr/sbin/Ne
 FIREWALLD = "/usr/sbin/firewalld"
 IPV6_OF_LO = "echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6"
 """A daemon gives devices IPv6, and a host answers itself by `lo`, which has that on a real host."""
+SYSFS = "mount -t sysfs -o ro sysfs /sys 2>/dev/null || mountpoint -q /sys"
+"""That of the host's own stack, which another daemon may have mounted already."""
 PREPARED = f"""
 mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp /run/network
 chown -R systemd-network:systemd-network /run/systemd/netif
-mount -t sysfs -o ro sysfs /sys
+{SYSFS}
 {IPV6_OF_LO}
 """
 """What systemd gives networkd at its start; with a /sys that cannot be written it does not wait for udev."""
@@ -29,7 +31,7 @@ BUS = "mkdir -p /run/dbus\n[ -S /run/dbus/system_bus_socket ] || dbus-daemon --s
 """A message bus of a host's own."""
 MANAGED = f"""
 mount -t tmpfs own /var/lib/NetworkManager
-mount -t sysfs -o ro sysfs /sys
+{SYSFS}
 {IPV6_OF_LO}
 {BUS}
 cat >/run/nm.conf <<END

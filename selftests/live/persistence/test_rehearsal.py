@@ -15,7 +15,7 @@ import pytest
 
 from lab.boot import rehearsal
 from lab.boot.daemons import FIREWALLD, TOOLS
-from lab.boot.formats import firewalld, networkd, shell
+from lab.boot.formats import firewalld, netplan, networkd, shell
 from lab.boot.rehearsal import CopiedFiles, Failure
 from lab.errors import EnvironmentProblem
 from lab.stack import state
@@ -74,6 +74,23 @@ def test_files_that_last_are_conformant_after_a_rehearsed_boot(tmp_path: Path, t
     assert held(result), said
     assert result["findings"] == []
     assert result["environment"]["rehearsal"]
+
+
+@pytest.mark.skipif(
+    not daemons.installed(*TOOLS["netplan"].programs, *TOOLS["NetworkManager"].programs),
+    reason="a tool is missing: apt-get install --no-install-recommends netplan.io network-manager dbus",
+)
+def test_files_of_netplan_for_networkmanager_are_rehearsed(tmp_path: Path) -> None:
+    """If files of netplan name NetworkManager as the renderer, NetworkManager makes the overlay from them."""
+    (rig_files := tmp_path / "rig").mkdir()
+    with made("netplan", "star", rig_files) as (rig, _, _):
+        for host in rig.hosts.values():
+            daemons.enable(host, "NetworkManager.service")
+            daemons.shell(host, f"sed -i 's/  version: 2/&\\n  renderer: NetworkManager/' {netplan.FILE}")
+        _, result, said = rehearse(rig, tmp_path / "reports", "tests/persistence/test_rehearsal.py")
+
+    (outcome,) = (one["outcome"] for one in result["requirements"] if one["id"] == "BOOT-04")
+    assert outcome == "passed", said
 
 
 def test_a_tunnel_without_a_file_is_missing_after_the_boot(tmp_path: Path) -> None:
