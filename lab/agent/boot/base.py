@@ -29,6 +29,9 @@ OF_A_BOOT = (
     *("sockets", "timers", "paths", "slices", "cryptsetup", "cloud-init", "cloud-config"),
 )
 """The targets that a boot reaches, apart from the graphical one."""
+REPAIR = ("rescue.target", "emergency.target")
+"""Default targets by which a boot ends before the others."""
+BEHIND = ("default.target", "multi-user.target", "graphical.target", "getty.target")
 CONDITION = re.compile(r"(?:Condition|Assert)\w+")
 AT_BOOT = re.compile(r"^On(?:Boot|Startup|Active)Sec\s*=", re.MULTILINE)
 SECTION = re.compile(r"^\s*\[([^\]]+)\]\s*$(.*?)(?=^\s*\[|\Z)", re.MULTILINE | re.DOTALL)
@@ -138,9 +141,26 @@ def enabled(unit: str, wanted: Sequence[str] = ()) -> bool:
     if masked(unit) or unit in wanted:
         return False
     wanting = {os.path.basename(os.path.dirname(path)).rpartition(".")[0] for path in links(unit)}
+    wanting |= {by for by, text in _own_units() if by != unit and unit in _wanted_by(text)}
     if any(_reached(by, (*wanted, unit)) for by in wanting):
         return True
     return any(AT_BOOT.search(text) and enabled(timer) for timer, text in _triggers(unit) if timer.endswith(".timer"))
+
+
+@remembered
+def _own_units() -> list[tuple[str, str]]:
+    """The services and targets of this machine's own, with their texts."""
+    folders = (UNITS, "/usr/local/lib/systemd/system")
+    paths = [path for path in unit_files("*.service", "*.target") if path.startswith(folders)]
+    return [(os.path.basename(path), whole(path)) for path in paths]
+
+
+def _wanted_by(text: str) -> list[str]:
+    """The units that a unit starts."""
+    found = [
+        value.split() for key, value in settings(text, "Unit") if key in ("Wants", "Requires", "BindsTo", "Upholds")
+    ]
+    return [name for each in found for name in each]
 
 
 def _triggers(unit: str) -> Iterator[tuple[str, str]]:
@@ -183,10 +203,13 @@ def whole(path: str) -> str:
 def _reached(unit: str, wanted: Sequence[str]) -> bool:
     """Whether a boot starts a unit that wants another one."""
     name, _, kind = unit.rpartition(".")
+    named = [f"{folder}/default.target" for folder in OF_UNITS]
+    default = next(filter(os.path.lexists, named), "")
+    target = os.path.basename(os.path.realpath(default)) if default else ""
+    if target in REPAIR and unit in BEHIND:
+        return False
     if unit == "graphical.target":
-        named = [f"{folder}/default.target" for folder in OF_UNITS]
-        default = next(filter(os.path.lexists, named), "")
-        return not default or os.path.basename(os.path.realpath(default)) == unit
+        return not default or target == unit
     return kind not in ("target", "service") or name in OF_A_BOOT or enabled(unit, wanted)
 
 
@@ -262,7 +285,20 @@ def program(unit: str, name: str, package: str) -> Obstacle:
     """Why a boot does not start a tool."""
     if shutil.which(name, path=PROGRAMS) is None:
         return f"{name} is not installed", f"sudo apt-get install {package}    # or what the distribution has"
-    return started(unit)
+    return started(unit) or _replaced(unit, name)
+
+
+def _replaced(unit: str, name: str) -> Obstacle:
+    """Why a tool's unit starts something else: a unit of the same name, or a drop-in, has other commands."""
+    lines: list[str] = []
+    given = [
+        value for path in unit_files(unit) for key, value in settings(whole(path), "Service") if key == "ExecStart"
+    ]
+    for value in given:
+        lines = [*lines, value] if value else []
+    if given and not any(name in line for line in lines):
+        return f"{unit} does not start {name}", f"systemctl cat {unit}    # then correct ExecStart="
+    return None
 
 
 def executed(path: str, text: str) -> Obstacle:

@@ -16,11 +16,23 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from lab.agent import modules, prerequisites
 from lab.agent.boot.base import Obstacle, conditions, read, remembered, settings
 from lab.agent.rtnl import Transport, attributes, text
 from lab.agent.stack import reading
 
 FOLDERS = ("/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network")
+MODPROBE = ("/etc/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d")
+MODULES = {
+    "gretap": "ip_gre",
+    "ip6gretap": "ip6_gre",
+    "vxlan": "vxlan",
+    "geneve": "geneve",
+    "bridge": "bridge",
+    "bond": "bonding",
+    "hsr": "hsr",
+}
+"""The modules of kinds of link."""
 GIVEN = ("", "veth", "macvlan", "ipvlan")
 """Kinds of link that a machine has from outside: what else there is, a file has to make."""
 TYPED = ("bridge", "bond", "vlan", "vxlan", "geneve", "hsr", "wireguard", "macvlan", "ipvlan")
@@ -107,6 +119,37 @@ def _names(device: BootDevice) -> Iterator[tuple[str, str]]:
         if name:
             yield name, path
         return
+
+
+def changed(name: str, kind: str) -> Obstacle:
+    """Why a device that a file makes may be another one: its module is not loaded, or a .link file changes it."""
+    module = MODULES.get(kind, "")
+    for path in (path for folder in MODPROBE for path in sorted(glob.glob(f"{folder}/*.conf"))) if module else ():
+        for line in read(path).splitlines():
+            words = line.replace("-", "_").split()
+            if words[:2] in (["blacklist", module], ["install", module]) and not _built_in(module):
+                said = f"whether a boot loads {module} cannot be determined: {path} has `{line.strip()}`"
+                return said, f"grep -n {module} {path}    # then correct it"
+    for path in configuration(".link"):
+        content = read(path)
+        match, chosen = settings(content, "Match"), dict(settings(content, "Link"))
+        original = [value for key, value in match if key == "OriginalName"]
+        if os.path.basename(path) == DEFAULT or not match or not all(listed(one, name) for one in original):
+            continue
+        rest = [(key, value) for key, value in match if key != "OriginalName"]
+        if rest and takes(rest, BootDevice(name, None, kind)) is not True:
+            continue
+        kept = "keep" in chosen.get("NamePolicy", "").split()
+        changes = [key for key in ("Name", "MTUBytes", "MACAddress") if key in chosen and not (key == "Name" and kept)]
+        if changes and condition(match) is None:
+            said = f"whether {path} changes {name} at boot cannot be determined: it has {changes[0]}="
+            return said, f"grep -n -A9 '^.Match' {path}    # then correct it"
+        return None
+    return None
+
+
+def _built_in(module: str) -> bool:
+    return modules.built_in(module, prerequisites.modules_directory()) is True
 
 
 def configuration(ending: str) -> list[str]:

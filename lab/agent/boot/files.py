@@ -89,7 +89,14 @@ def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, A
                     {**entry, "path": script, "words": named}, part._replace(commands=own), obstacle
                 )
                 found.append(naming_part)
-    return [entry for one in found for entry in _judged(one, found, words, firewalls)]
+    return [_made_as_written(entry) for one in found for entry in _judged(one, found, words, firewalls)]
+
+
+def _made_as_written(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry whose devices a module's configuration or a .link file may change is not certain."""
+    kinds = [(device, value) for device, what, value in entry["values"] if what == "kind"]
+    found = next(filter(None, (boot_devices.changed(*one) for one in kinds)), None)
+    return {**entry, "obstacle": found[0], "fix": found[1], "values": []} if found else entry
 
 
 def _concerned(command: ShellCommand, words: Sequence[str]) -> bool:

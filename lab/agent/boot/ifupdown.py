@@ -18,6 +18,10 @@ from lab.agent.boot.base import Obstacle, Part, read
 from lab.agent.boot.shell import programs, values
 
 INTERFACES = "/etc/network/interfaces"
+DEFAULTS = "/etc/default/networking"
+"""What `ifup -a --read-environment` reads."""
+CONFIGURED = re.compile(r"^\s*CONFIGURE_INTERFACES=[\"']?no\b", re.MULTILINE)
+EXCLUDED = re.compile(r"^\s*EXCLUDE_INTERFACES=[\"']?([^\"'\n]*)", re.MULTILINE)
 SOURCED = re.compile(r"^\s*source(?:-directory)?\s+(\S.*)$", re.MULTILINE)
 DIRECTORY = re.compile(r"^\s*source-directory\s+(?:/etc/network/)?interfaces\.d", re.MULTILINE)
 BROUGHT = re.compile(r"^\s*(auto|allow-auto|allow-hotplug)\s+(.*)$", re.MULTILINE)
@@ -33,6 +37,10 @@ MAKING = re.compile(r"^\s*(?:bridge[_-]ports|bond[_-]|slaves\s|vlan[_-]raw)", re
 def obstacle(path: str, text: str) -> Obstacle:
     """Why a boot does not read a file."""
     if found := base.program("networking.service", "ifup", "ifupdown"):
+        return found
+    if CONFIGURED.search(read(DEFAULTS)):
+        return f"{DEFAULTS} has CONFIGURE_INTERFACES=no", f"sudo sed -i '/^CONFIGURE_INTERFACES=/d' {DEFAULTS}"
+    if os.path.exists(path) and (found := base.carriage_returns(path, text)):
         return found
     main = read(INTERFACES)
     if path != INTERFACES and not any(
@@ -95,8 +103,13 @@ def _brought(text: str) -> dict[str, str]:
                 devices = [one for one in given if fnmatch.fnmatch(one, pattern.split("/")[1])]
             else:
                 devices = [pattern] if how != "allow-hotplug" or pattern in given else []
-            found.update({logical or device: device for device in devices})
+            found.update({logical or device: device for device in devices if not _excluded(device)})
     return found
+
+
+def _excluded(device: str) -> bool:
+    """Whether a boot leaves a device out."""
+    return any(fnmatch.fnmatch(device, one) for line in EXCLUDED.findall(read(DEFAULTS)) for one in line.split())
 
 
 def _values(device: str, stanza: str) -> Iterator[tuple[str, str, str]]:

@@ -21,6 +21,7 @@ from lab.agent.boot.devices import BootDevice
 from lab.agent.boot.shell import values
 
 MAIN = "/etc/NetworkManager/NetworkManager.conf"
+STATE = "/var/lib/NetworkManager/NetworkManager.state"
 UNMANAGED = re.compile(r"^unmanaged-devices\s*(\+?)=\s*(.*)$", re.MULTILINE)
 OTHERS = 0o077
 PHYSICAL = ("ethernet", "802-3-ethernet")
@@ -55,13 +56,28 @@ def obstacle(path: str, text: str) -> Obstacle:
     """Why NetworkManager does not use a file of its own."""
     if found := base.program("NetworkManager.service", "NetworkManager", "network-manager"):
         return found
-    if off := re.search(r"^autoconnect\s*=\s*(false|no|0)\s*$", text, re.MULTILINE):
+    if found := _elsewhere(path):
+        return found
+    if off := re.search(r"^autoconnect\s*=\s*(?:false|no|0|off)\s*$", text, re.MULTILINE | re.IGNORECASE):
         return f"it has {off.group().strip()}", f"sudo sed -i '/^autoconnect=/d' {path} && sudo nmcli connection reload"
     if IGNORED.search(path):
         return "NetworkManager leaves out its name", f"sudo mv {path} {path}.nmconnection"
     state = os.stat(path)
     if state.st_mode & OTHERS or state.st_uid:
         return "NetworkManager refuses a file that others may read", f"sudo chown root {path} && sudo chmod 600 {path}"
+    return None
+
+
+def _elsewhere(path: str) -> Obstacle:
+    """Why NetworkManager activates no connection, or reads another folder."""
+    if dict(settings(read(STATE), "main")).get("NetworkingEnabled", "true").lower() == "false":
+        return f"{STATE} has NetworkingEnabled=false", "sudo nmcli networking on"
+    given = [
+        (value, file) for file in _configuration() for key, value in settings(read(file), "keyfile") if key == "path"
+    ]
+    if given and path.startswith("/etc/") and given[-1][0].rstrip("/") != os.path.dirname(path):
+        folder, file = given[-1]
+        return f"{file} has NetworkManager read {folder} in its place", f"grep -n path {file}    # then correct it"
     return None
 
 
@@ -73,10 +89,13 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     given = boot_devices.found()
     names = {device.name for device in given}
     parents = [value for key, value in settings(text, "ip-tunnel", "vxlan", "vlan") if key == "parent"]
+    parents += [own[key] for key in ("master", "controller") if own.get(key)]
     needs = [one for one in parents if one and not UUID.fullmatch(one) and not MAC.fullmatch(one)]
     devices = [name] if name else []
     why: Obstacle = None
-    if users := own.get("permissions"):
+    if not kind:
+        why = "NetworkManager refuses a file without a type", f"grep -n type= {path}    # then correct it"
+    elif users := own.get("permissions"):
         why = f"it has permissions={users}: it is for their sessions alone", f"{edit} connection.permissions ''"
     elif name and (found := unmanaged(name, kind)):
         why = found

@@ -18,6 +18,7 @@ from lab.agent.boot.devices import BootDevice
 from lab.agent.boot.shell import values
 
 FOLDER = "/etc/systemd/network"
+OWN = (FOLDER, "/usr/local/lib/systemd/network")
 UNUSED = {
     "Unmanaged": lambda value: value in ("yes", "true", "1", "on"),
     "ActivationPolicy": lambda value: value in ("manual", "down", "always-down"),
@@ -43,8 +44,17 @@ INDEPENDENT = re.compile(r"^Independent\s*=\s*(?:yes|true|1|on)\s*$", re.MULTILI
 
 
 def obstacle(path: str, text: str) -> Obstacle:
-    """Why a boot uses no file of networkd."""
-    return base.program("systemd-networkd.service", "systemd-networkd", "systemd")
+    """Why a boot uses no file of networkd, or not this one."""
+    found = base.program("systemd-networkd.service", "systemd-networkd", "systemd")
+    return found or (_unreadable(path) if path.startswith(OWN) else None)
+
+
+def _unreadable(path: str) -> Obstacle:
+    """Why networkd, which does not run as root, may not read a file."""
+    state = os.stat(path)
+    if state.st_mode & 0o004 or (state.st_mode & 0o040 and state.st_gid):
+        return None
+    return "networkd does not run as root and may not read it", f"sudo chmod 644 {path}"
 
 
 def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
@@ -56,6 +66,10 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
         if not whole_path:
             yield Part(text, obstacle=(f"there is no {name}, which it adds to", ""))
             return
+    elif path not in _all(path):
+        first = next(one for one in _all(path) if os.path.basename(one) == os.path.basename(path))
+        yield Part(text, obstacle=(f"{first} has the same name and comes first", f"ls -l {first} {path}"))
+        return
     content, text = whole(whole_path), _in_use(text)
     if condition := boot_devices.condition(settings(content, "Match")):
         shown = f"grep -n -A9 '^.Match' {whole_path}.d/*.conf    # then correct it" if _drop_ins(whole_path) else ""

@@ -28,13 +28,24 @@ def _cron(path: str, text: str) -> Obstacle:
     of_debian = not base.enabled("crond.service")
     if of_debian and path.startswith("/etc/cron.d/") and (found := base.left_out(path, "cron")):
         return found
-    if path.startswith("/etc/") and os.stat(path).st_mode & 0o022:
-        return "cron refuses a file that others may write", f"sudo chmod go-w {path}"
+    state = os.stat(path)
+    if path.startswith("/etc/") and (state.st_mode & 0o022 or state.st_uid):
+        return "cron refuses a file that others may write", f"sudo chown root {path} && sudo chmod go-w {path}"
+    if found := base.carriage_returns(path, text):
+        return found
+    if of_debian and not _ended(path):
+        return "cron refuses a file whose last line has no end", f"echo | sudo tee -a {path}"
     users = re.findall(r"@reboot\s+(\S+)", text) if path.startswith("/etc/") else [os.path.basename(path)]
     if "root" not in users and "sudo " not in text:
         why = f"cron runs it as {users[0]}, who may not change interfaces"
         return why, "sudo crontab -e    # move the line with @reboot there"
     return base.started("cron.service") if of_debian else None
+
+
+def _ended(path: str) -> bool:
+    """Whether a file's last line is complete."""
+    with open(path, "rb") as file:
+        return file.read()[-1:] in (b"\n", b"")
 
 
 def _jobs(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
@@ -195,7 +206,7 @@ HOOKS = (
 )
 CRON = ("/etc/crontab", "/etc/cron.d/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*")
 KINDS = ("*.netdev", "*.network", "*.netdev.d/*.conf", "*.network.d/*.conf")
-NETWORKD = [f"{networkd.FOLDER}/{each}" for each in KINDS]
+NETWORKD = [f"{folder}/{each}" for folder in networkd.OWN for each in KINDS]
 CONNECTIONS = "/etc/NetworkManager/system-connections/*"
 SCRIPTS = tuple(
     f"/{folder}/NetworkManager/dispatcher.d/{each}"

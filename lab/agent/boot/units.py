@@ -7,6 +7,7 @@ does not leave active.  Sources: systemd.unit(5), systemd.service(5), systemd.ex
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +71,7 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
         concerned = not words or any(
             word.partition("/")[0] in one.text or one.opaque for word in words for one in commands
         )
-        why_not = _apart(values, path) or (base.unmet(text, path) if concerned else None)
+        why_not = _apart(values, path) or _unmet(text, path) or (base.unmet(text, path) if concerned else None)
         yield Part(given, obstacle=why_not, needs=needs, commands=commands)
 
 
@@ -80,10 +81,43 @@ def _apart(values: Mapping[str, str], path: str) -> Obstacle:
     user = values.get("User", "root")
     if user not in ("root", "0", "") and "NET_ADMIN" not in values.get("AmbientCapabilities", ""):
         return f"it runs as {user}, who may not change interfaces", shown
+    if values.get("DynamicUser", "no").lower() in TRUE and "NET_ADMIN" not in values.get("AmbientCapabilities", ""):
+        return "it runs as a user of its own (DynamicUser=), who may not change interfaces", shown
+    bound = values.get("CapabilityBoundingSet", "NET_ADMIN")
+    if bound.startswith("~") == ("NET_ADMIN" in bound):
+        return f"it has CapabilityBoundingSet={bound}: it may not change interfaces", shown
+    if values.get("RestrictAddressFamilies", "AF_NETLINK").startswith("~") == (
+        "AF_NETLINK" in values.get("RestrictAddressFamilies", "AF_NETLINK")
+    ):
+        return "its RestrictAddressFamilies= excludes netlink: it may not change interfaces", shown
+    for key in ("RootDirectory", "RootImage"):
+        if values.get(key, "/") != "/":
+            return f"it has {key}={values[key]}: what it runs there cannot be determined", shown
     for key in OWN_NETWORK:
         if values.get(key) and values[key].lower() not in ("no", "false", "0", "off"):
             return f"it has {key}={values[key]}: its network is another one", shown
     return None
+
+
+def _unmet(text: str, path: str) -> Obstacle:
+    """Why a unit fails by another one that it requires."""
+    for key, value in settings(text, "Unit"):
+        for name in value.split() if key in BOUND else ():
+            if not name.endswith(".service") or "%" in name or "@" in name:
+                continue
+            there = [*base.unit_files(name), *glob.glob(f"/run/systemd/generator*/{name}")]
+            if not there and not os.path.exists(f"/etc/init.d/{name[: -len('.service')]}"):
+                return (
+                    f"it has {key}={name}, which this host does not have",
+                    f"sudo systemctl edit --full {_name(path)}",
+                )
+            if base.masked(name) or (key == "Requisite" and not base.enabled(name)):
+                return f"it has {key}={name}, which a boot does not start", f"sudo systemctl enable {name}"
+    return None
+
+
+def _name(path: str) -> str:
+    return os.path.basename(path)
 
 
 def _environment(text: str) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.boot.formats import netplan
+from lab.boot.formats import netplan, shell
 from selftests.checkup.boot.boot_states import (
     BY_HAND,
     BY_NETWORK_MANAGER,
@@ -20,11 +20,12 @@ from selftests.checkup.boot.boot_states_branches import LINES, NO_ROUTE, OWN, un
 from selftests.checkup.boot.boot_states_branches import UNIT as OWN_UNIT
 from selftests.checkup.boot.boot_states_netplan import several
 from selftests.checkup.boot.boot_states_scripts import LASTS, UNKNOWN, script
-from selftests.checkup.boot.boot_states_sources import CONFIG, lasting, warned
+from selftests.checkup.boot.boot_states_sources import CONFIG, UNITS, lasting, warned
 from selftests.checkup.boot.boot_states_unmatched import (
     GROUPS,
     OF_NIC,
     OF_TUNNEL,
+    OTHER,
     STANZA,
     UNIT,
     by_ifupdown,
@@ -35,6 +36,7 @@ from selftests.checkup.boot.boot_states_unmatched import (
     ifcfg,
 )
 
+CRON_JOB = {"/etc/cron.d/vpn": f"@reboot root {BY_HAND}\n"}
 NETDEV = f"{UNIT}/50-gretap1.netdev"
 STATES = {
     # systemd-networkd
@@ -171,5 +173,122 @@ STATES = {
     ),
     "cloud-init, bootcmd that is over": warned(
         GONE, {CONFIG: "bootcmd:\n  - exit 0\n" + "".join(f"  - {one}\n" for one in MAKING)}, "cloud-init.service"
+    ),
+    # what refuses a file, or makes something else of it
+    "networkd, a file that it may not read": warned(
+        "networkd does not run as root and may not read it", BY_NETWORKD, ON, done=f"chmod 600 {UNIT}/*"
+    ),
+    "networkd, files of /usr/local": lasting(
+        "named in /usr/local/lib/systemd/network/50-gretap1.netdev",
+        {path.replace("/etc/", "/usr/local/lib/"): text for path, text in BY_NETWORKD.items()},
+        ON,
+    ),
+    "networkd, a file of the same name": warned(
+        "has the same name and comes first",
+        {
+            **{path.replace("/etc/", "/usr/local/lib/"): text for path, text in BY_NETWORKD.items()},
+            f"{UNIT}/50-gretap1.netdev": "[NetDev]\nName=other\nKind=dummy\n",
+        },
+        ON,
+    ),
+    "networkd, a unit that starts something else": warned(
+        f"{ON} does not start systemd-networkd",
+        {**BY_NETWORKD, f"{UNITS}/{ON}": "[Service]\nExecStart=/usr/bin/true\n"},
+        ON,
+    ),
+    "networkd, a drop-in with another command": warned(
+        f"{ON} does not start systemd-networkd",
+        {**BY_NETWORKD, f"{UNITS}/{ON}.d/10.conf": "[Service]\nExecStart=\nExecStart=/usr/bin/true\n"},
+        ON,
+    ),
+    "a .link file that renames the tunnel": warned(
+        UNKNOWN, {**BY_NETWORKD, f"{UNIT}/10-x.link": "[Match]\nOriginalName=gretap1\n[Link]\nName=x\n"}, ON
+    ),
+    "a .link file with another MTU": warned(
+        UNKNOWN, {**BY_NETWORKD, f"{UNIT}/10-x.link": "[Match]\nKind=gretap\n[Link]\nMTUBytes=1300\n"}, ON
+    ),
+    "a .link file that keeps the name": lasting(
+        "named in",
+        {**BY_NETWORKD, f"{UNIT}/10-x.link": "[Match]\nOriginalName=*\n[Link]\nNamePolicy=keep\nName=x\n"},
+        ON,
+    ),
+    "a .link file of a NIC": lasting(
+        "named in", {**BY_NETWORKD, f"{UNIT}/10-x.link": f"[Match]\nMACAddress={OTHER}\n[Link]\nName=x\n"}, ON
+    ),
+    "a module that is not loaded": warned(
+        UNKNOWN, {**BY_NETWORKD, "/etc/modprobe.d/x.conf": "install ip_gre /bin/false\n"}, ON
+    ),
+    "a module on the black list": warned(UNKNOWN, {**BY_NETWORKD, "/etc/modprobe.d/x.conf": "blacklist ip-gre\n"}, ON),
+    "another module on the black list": lasting(
+        "named in", {**BY_NETWORKD, "/etc/modprobe.d/x.conf": "blacklist gre\n"}, ON
+    ),
+    "NetworkManager, off": by_network_manager(
+        "has NetworkingEnabled=false",
+        {**BY_NETWORK_MANAGER, "/var/lib/NetworkManager/NetworkManager.state": "[main]\nNetworkingEnabled=false\n"},
+    ),
+    "NetworkManager, another folder": by_network_manager(
+        "read /srv/own in its place",
+        {**BY_NETWORK_MANAGER, "/etc/NetworkManager/conf.d/x.conf": "[keyfile]\npath=/srv/own\n"},
+    ),
+    "NetworkManager, no type": by_network_manager(
+        "refuses a file without a type", changed(BY_NETWORK_MANAGER, "type=ip-tunnel\n", "")
+    ),
+    "NetworkManager, a port of a bridge that no file makes": by_network_manager(
+        "it uses br9", changed(BY_NETWORK_MANAGER, "[connection]\n", "[connection]\nmaster=br9\nslave-type=bridge\n")
+    ),
+    "ifupdown, lines of Windows": by_ifupdown("carriage return", STANZA.replace("\n", "\r\n")),
+    "ifupdown, not to be configured": by_ifupdown(
+        "CONFIGURE_INTERFACES=no", STANZA, ("/etc/default/networking", "CONFIGURE_INTERFACES=no\n")
+    ),
+    "ifupdown, a device that is left out": by_ifupdown(
+        "it has no `auto gretap1`", STANZA, ("/etc/default/networking", 'EXCLUDE_INTERFACES="eth9 gretap*"\n')
+    ),
+    "cron, a file of another user": warned(
+        "cron refuses a file that others may write", CRON_JOB, CRON, done="chown 1000 /etc/cron.d/vpn"
+    ),
+    "cron, lines of Windows": warned(
+        "carriage return", {path: text.replace("\n", "\r\n") for path, text in CRON_JOB.items()}, CRON
+    ),
+    "cron, a line without an end": warned(
+        "whose last line has no end", {path: text.rstrip() for path, text in CRON_JOB.items()}, CRON
+    ),
+    "a boot that ends before": warned(
+        "overlay.service is not enabled",
+        BY_SHELL,
+        "overlay.service",
+        done=f"ln -s /lib/systemd/system/rescue.target {UNITS}/default.target",
+    ),
+    "a unit that another one wants": lasting(
+        f"named in {shell.SCRIPT}",
+        {**BY_SHELL, f"{UNITS}/own.service": "[Unit]\nWants=overlay.service\n[Service]\nExecStart=/usr/bin/true\n"},
+        "own.service",
+    ),
+    "a unit that a disabled one wants": warned(
+        "overlay.service is not enabled",
+        {**BY_SHELL, f"{UNITS}/own.service": "[Unit]\nWants=overlay.service\n[Service]\nExecStart=/usr/bin/true\n"},
+    ),
+    **{
+        f"a unit with {line}": warned(
+            why,
+            {**BY_SHELL, shell.UNIT: BY_SHELL[shell.UNIT].replace(section, f"{section}\n{line}")},
+            "overlay.service",
+        )
+        for section, line, why in (
+            ("[Unit]", "Requires=nowhere.service", "which this host does not have"),
+            ("[Unit]", "Requisite=systemd-networkd.service", "which a boot does not start"),
+            ("[Service]", "DynamicUser=yes", "who may not change interfaces"),
+            ("[Service]", "CapabilityBoundingSet=CAP_SYS_TIME", "may not change interfaces"),
+            ("[Service]", "CapabilityBoundingSet=~CAP_NET_ADMIN", "may not change interfaces"),
+            ("[Service]", "RestrictAddressFamilies=AF_INET", "may not change interfaces"),
+            ("[Service]", "RootDirectory=/srv", UNKNOWN),
+        )
+    },
+    "a unit with the capability": lasting(
+        "named in",
+        {
+            **BY_SHELL,
+            shell.UNIT: BY_SHELL[shell.UNIT].replace("[Service]", "[Service]\nCapabilityBoundingSet=CAP_NET_ADMIN"),
+        },
+        "overlay.service",
     ),
 }
