@@ -156,7 +156,7 @@ def test_a_firewalld_that_only_a_boot_starts_is_not_judged(starts: bool) -> None
     answer = {"runs": False, "starts": starts, "unread": ""}
     result = firewall_persistence.of_firewalld(PLAN, SPOKE, answer)
     assert result.applies == starts
-    assert "it does not run now, but a boot starts it" in result.unread
+    assert ("it does not run now, but a boot starts it" in result.unread) == starts
 
 
 class Files(NamedTuple):
