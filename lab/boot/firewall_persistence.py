@@ -30,15 +30,15 @@ class PersistenceResult:
 
 
 def calls(node: Node, topology: Topology, plan: NodePlan, rules: Sequence[FirewallRule]) -> list[Call[Any]]:
-    """The questions to a host: firewalld's configuration, and what `files_of_rules` asks."""
+    """The questions to a host: firewalld's configuration, and those of `files_of_rules`."""
     return [node.call(Agent.firewalld), *files_of_rules(node, topology, plan, rules)]
 
 
 def files_of_rules(node: Node, topology: Topology, plan: NodePlan, rules: Sequence[FirewallRule]) -> list[Call[Any]]:
     """
-    Asks for the files that load a rule for tunnel packets, of a host that needs one.
+    The question to a host that needs a rule for tunnel packets: the files that load one.
 
-    Of others nothing is asked: a file of nft is loaded into a network namespace to be read.
+    None to other hosts: a file of nft is loaded into a network namespace to be read.
     """
     if not saved_rules.needed(topology, plan, rules):
         return []

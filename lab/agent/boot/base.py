@@ -285,10 +285,10 @@ def program(unit: str, name: str, package: str) -> Obstacle:
     """Why a boot does not start a tool."""
     if shutil.which(name, path=PROGRAMS) is None:
         return f"{name} is not installed", f"sudo apt-get install {package}    # or what the distribution has"
-    return started(unit) or _replaced(unit, name)
+    return started(unit) or replaced(unit, name)
 
 
-def _replaced(unit: str, name: str) -> Obstacle:
+def replaced(unit: str, name: str) -> Obstacle:
     """Why a tool's unit starts something else: a unit of the same name, or a drop-in, has other commands."""
     lines: list[str] = []
     given = [

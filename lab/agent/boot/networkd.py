@@ -112,7 +112,12 @@ def _all(name: str) -> list[str]:
 def _netdev(path: str, text: str, content: str) -> Part:
     values = dict(settings(content, "NetDev"))
     name, section = values.get("Name", ""), next((one for one in STACKED if f"[{one}]" in content), "")
-    if not name or not section or INDEPENDENT.search(content):
+    if not name or not values.get("Kind"):
+        lack = "Kind" if name else "Name"
+        return Part(
+            text, obstacle=(f"networkd ignores a .netdev file without {lack}=", f"grep -n = {path}    # then add it")
+        )
+    if not section or INDEPENDENT.search(content):
         return Part(text, [name], makes=True, values=_of_netdev(name, content))
     wanted, given = re.compile(rf"^{section}\s*=\s*{re.escape(name)}\s*$", re.MULTILINE), boot_devices.found()
     for file in _all(".network"):
@@ -158,7 +163,8 @@ def _of_network(content: str) -> Iterator[tuple[str, str]]:
 
 def _network(path: str, text: str, content: str, words: Sequence[str]) -> Part:
     """A .network file with the devices that it configures: those that it takes, and no earlier file."""
-    match = settings(content, "Match")
+    if not (match := settings(content, "Match")):
+        return Part(text, obstacle=("networkd ignores a file whose [Match] is empty", f"grep -n -A9 Match {path}"))
     for key, value in settings(content, "Link"):
         if UNUSED.get(key, lambda _: False)(value.lower()):
             fix = f"sudo sed -i '/^{key}=/d' {path}"

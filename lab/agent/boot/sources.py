@@ -54,8 +54,11 @@ def _jobs(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     user = r"\S+\s+" if path.startswith("/etc/") else ""
     given = re.findall(rf"^\s*@reboot\s+{user}(.*)$", at_boot, re.MULTILINE)
     jobs = [PERCENT.split(job, maxsplit=1)[0] for job in given]
+    shells = re.findall(r"^\s*SHELL\s*=\s*[\"']?([^\s\"']+)", text, re.MULTILINE)
+    other = shells and os.path.basename(shells[-1]) not in programs.SHELLS
+    why_not = (f"whether {shells[-1]} runs its jobs cannot be determined", f"grep -n SHELL {path}") if other else None
     if at_boot:
-        yield Part(at_boot, commands=programs.of_lines(path, jobs))
+        yield Part(at_boot, obstacle=why_not, commands=programs.of_lines(path, jobs))
     why = ("cron does not run it at boot", "sudo crontab -e    # a line with @reboot")
     yield Part(others, obstacle=why, commands=programs.raw(path, others))
 
@@ -87,7 +90,7 @@ def at_reboot(text: str) -> str:
 def _rc_local(path: str, text: str) -> Obstacle:
     if base.masked("rc-local.service"):
         return "rc-local.service is masked", "sudo systemctl unmask rc-local.service"
-    return base.runnable(path, text)
+    return base.replaced("rc-local.service", "rc.local") or base.runnable(path, text)
 
 
 def _cloud_init(path: str, text: str) -> Obstacle:

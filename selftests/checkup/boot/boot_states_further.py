@@ -201,6 +201,19 @@ STATES = {
         {**BY_NETWORKD, f"{UNITS}/{ON}.d/10.conf": "[Service]\nExecStart=\nExecStart=/usr/bin/true\n"},
         ON,
     ),
+    "networkd, a device without a kind": warned(
+        "ignores a .netdev file without Kind=", changed(BY_NETWORKD, "Kind=gretap\n", ""), ON
+    ),
+    "networkd, an empty match": warned(
+        "ignores a file whose [Match] is empty", changed(BY_NETWORKD, "[Match]\nName=gretap1\n", "[Match]\n"), ON
+    ),
+    "cron, another shell": warned(
+        UNKNOWN, {path: f"SHELL=/bin/false\n{text}" for path, text in CRON_JOB.items()}, CRON
+    ),
+    "rc.local, a unit that starts something else": warned(
+        "rc-local.service does not start rc.local",
+        {"/etc/rc.local": LOCAL, f"{UNITS}/rc-local.service": "[Service]\nExecStart=/usr/bin/true\n"},
+    ),
     "a .link file that renames the tunnel": warned(
         UNKNOWN, {**BY_NETWORKD, f"{UNIT}/10-x.link": "[Match]\nOriginalName=gretap1\n[Link]\nName=x\n"}, ON
     ),
