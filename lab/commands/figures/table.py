@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lab.commands.figures.measuring import DEFAULT_BUFFER
 from lab.probes.performance.capacity import MEMBERSHIPS
 
 NOISE = 1.1  # beyond the spread of both runs: what counts as a change
@@ -43,7 +44,8 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"loss-free rate of multicast by the number of receivers: {rates}"
     for one in report["bursts"]:
         every = ", the longest burst sent" if one["held"] == one["sent"] else ""
-        what = f"SO_RCVBUF {one['buffer']:,} ({one['parameter']})"
+        share = "half of " if one["parameter"] == DEFAULT_BUFFER else ""  # the kernel doubles what a program sets
+        what = f"SO_RCVBUF {one['buffer']:,} ({share}{one['parameter']})"
         yield f"burst that fits a receive buffer, {what}: {one['held']:,} datagrams{every}"
     yield from _membership(report)
 

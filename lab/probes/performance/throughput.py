@@ -1,5 +1,5 @@
 """
-The highest rate that arrives whole at every receiver (RFC 2544 section 26.1, RFC 3918 section 4.1), and what limits it.
+The highest rate that arrives whole at every receiver (RFC 2544 section 26.1, RFC 3918 section 4.3), and what limits it.
 
 First as fast as it goes, the best of several short trials: other programs, and other guests of the processor, can only
 make a sender slower.  If some of that is lost, by halving between what arrived and what was sent.  A trial passes when
