@@ -50,9 +50,10 @@ def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> 
     sent = [one for one in findings if has(one, "arriving")]
     of_sender = [one for one in sent if one.node == path["sender"]]
     others = [one for one in findings if one not in sent]
+    pruned = path["kind"] == "multicast" and not nodes.isdisjoint(hubs)
     tiers = (
         [one for one in others if (one.node, one.interface) in interfaces],
-        [one for one in others if one.node in nodes],
+        [one for one in others if one.node in nodes or (pruned and has(one, "pruning"))],
         [one for one in others if one.node in on_the_way],
         [one for one in others if has(one, "twice") and path["heard"] > path["expected"]],
     )

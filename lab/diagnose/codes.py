@@ -34,6 +34,7 @@ Mark = Literal[
     "passed-on",  # it changes what passes its host, which is lost there or at any later place
     "astray",  # it also leads unicast of any host astray: it is lost where it does not belong
     "late",  # it also delivers late what a trial no longer waits for at the receiver
+    "pruning",  # it also loses, at a hub, what is sent to groups
     "twice",  # it brings packets twice, wherever they come from and go to
 ]
 """What else decides which packets a finding can lose (`effects`)."""

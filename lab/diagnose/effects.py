@@ -97,6 +97,8 @@ def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
         return True
     if has(finding, "passed-on") and node in scene.on_paths(sender, loss.receiver) - {loss.receiver}:
         return True
+    if has(finding, "pruning") and loss.stage == "forwarding":
+        return True
     if has(finding, "arriving"):
         return False
     late = has(finding, "late") and loss.stage == "delivery"

@@ -336,6 +336,15 @@ def test_a_member_without_reports_is_explained_where_nothing_is_sent_to_groups(w
     assert "no known cause" not in ran.printed
 
 
+def test_a_querier_explains_what_the_hub_does_not_forward_to_new_members(worker, tmp_path):
+    """A querier on a spoke makes the hub prune: what is sent to a group before a report is lost at the hub."""
+    ran = run(worker, tmp_path, "--inject=querier-elsewhere", "tests/multicast/test_range.py")
+
+    assert {one["code"] for one in ran.findings} == {"querier-elsewhere"}
+    assert ran.failed
+    assert "no known cause" not in ran.printed
+
+
 def test_what_no_cause_explains_is_reported_with_its_place(worker, tmp_path):
     """Without a finding, each failure is reported by itself, with the place where the packet was lost."""
     ran = run(worker, tmp_path, "-p", "selftests.faults.runs.blind", "--inject=port-detached", *PROVOKING[:2])
