@@ -247,6 +247,44 @@ def test_a_firewalls_rule_is_excepted_by_its_own_tool(lab: laboratory.Lab, rule:
     corrected(lab, before)
 
 
+NARROW = {
+    "iptables, an address": (
+        "iptables -A INPUT -d 172.16.254.255 -j DROP",
+        "-i {device} -d 172.16.254.255/32 -j ACCEPT",
+    ),
+    "iptables, a protocol": ("iptables -A INPUT -i {device} -p udp -j DROP", "-i {device} -p udp -j ACCEPT"),
+    "iptables, a peer": (
+        "iptables -A INPUT -s 10.0.0.197 -p udp --dport 4789 -j DROP",
+        "--dport 4789 -s 10.0.0.197/32",
+    ),
+    "iptables, ports": ("iptables -A INPUT -p udp --dport 20000:32767 -j DROP", "-p udp --dport 20000:32767 -j ACCEPT"),
+    "iptables, other ports": ("iptables -A INPUT -p udp ! --dport 53 -j DROP", "-I INPUT -i {device} -p udp -j ACCEPT"),
+    "nft, an address": (
+        nft("inet", "input", "ip daddr 172.16.254.255 counter drop"),
+        'iifname "{device}" ip daddr 172.16.254.255/32 accept',
+    ),
+    "nft, ports": (
+        nft("ip", "output", "udp dport 20000-32767 counter drop"),
+        'oifname "{device}" meta l4proto udp th dport 20000-32767 accept',
+    ),
+}
+"""Rules that drop a part of what leaves or enters the tunnel, and the end of the exception before each."""
+
+
+@pytest.mark.parametrize("rule", NARROW)
+def test_an_exception_accepts_no_more_than_the_rule_drops(lab: laboratory.Lab, rule: str) -> None:
+    """The exception repeats the protocol, port and address of the rule: rules behind it stay in force for the rest."""
+    command, accepted = (broken(lab, "spoke2", one) for one in NARROW[rule])
+    run(lab, "spoke2", command)
+
+    before = found(lab)
+
+    assert before
+    for finding in before:
+        assert any(accepted in one for one in finding.remedy.split(" && ")), finding.remedy
+    corrected(lab, before)
+
+
 def test_every_fix_is_tried_or_is_no_command() -> None:
     """Each finding is fixed by the matrix of faults or by a table, or is in a list with the reason."""
     every = every_code()

@@ -176,7 +176,7 @@ def test_a_firewall_that_takes_only_the_tunnel(rig: Rig, doctor: Doctor) -> None
     ((where, found),) = report.lines("problem").items()
     assert where == ("spoke2", "firewall-drops")
     assert "-A INPUT -i vxlan2 -p udp -j REJECT" in found
-    assert re.search(r"fix \(spoke2\): iptables\S* -t filter -I INPUT -i vxlan2 -j ACCEPT", found)
+    assert re.search(r"fix \(spoke2\): iptables\S* -t filter -I INPUT -i vxlan2 -p udp -j ACCEPT", found)
 
 
 def test_a_parameter_is_named(rig: Rig, doctor: Doctor) -> None:

@@ -19,6 +19,7 @@ from lab.diagnose.rules.host.firewall_exceptions import (
     excepted,
     hooks,
     inserted,
+    narrowed,
     of_carrier,
 )
 from lab.diagnose.scene import HostScene, Scene
@@ -45,7 +46,7 @@ def dropped(scene: Scene, host: HostScene) -> Iterator[Finding]:
     # rules without counters are only candidates, and only when none with a counter was hit
     accused = accused or [(rule, own) for rule, own in at_fault if rule.hits is None]
     for rule, own in accused:
-        accepting = [*_accepting(scene, host, rule, own)]
+        accepting = _accepting(scene, host, rule, own)
         if rule.sets("address") and all(excepted(host, rule, one) for one in accepting):
             continue  # it rewrites nothing more than what is tracked already
         does = "rewrites" if rule.sets("address") else "drops"
@@ -137,7 +138,11 @@ def _interface(host: HostScene, stages: set[str]) -> str:
     return host.plan.nic if outer and stages <= {*outer, "answering", "looping"} else host.plan.device
 
 
-def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> Iterator[tuple[str, str]]:
+def _accepting(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> list[tuple[str, str]]:
+    return [narrowed(rule, one) for one in _opened(scene, host, rule, stages)]
+
+
+def _opened(scene: Scene, host: HostScene, rule: FirewallRule, stages: set[str]) -> Iterator[tuple[str, str]]:
     """What has to be accepted, for iptables and for nft; of a rule that takes all, both sides of a tunnel."""
     hung = hooks(host, rule)
     device = host.plan.device

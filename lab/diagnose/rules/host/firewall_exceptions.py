@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, summarize_address_range
+
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall import xtables
 from lab.firewall.matches import ACCEPT, Match
@@ -11,6 +13,13 @@ from lab.tunnels import KINDS
 
 IPV4 = Match("ethertype", ("ip",))
 IGMP = ("-p igmp", "ip protocol igmp")
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "ipv6-icmp"}
+NARROWING = {  # fields of which an exception repeats one value: the words of iptables and of nft
+    "protocol": ("-p {}", "meta l4proto {}"),
+    "port": ("--dport {}", "th dport {}"),
+    "source": ("-s {}", "{} saddr {}"),
+    "destination": ("-d {}", "{} daddr {}"),
+}
 HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 
 
@@ -40,6 +49,37 @@ def by_ports(host: HostScene, *, going_out: bool = False) -> str:
     """What passes the ports of the overlay's bridge, for nft's family `bridge`."""
     ports = ", ".join(f'"{port.name}"' for port in host.seen.ports_of(host.plan.device))
     return f"{'oifname' if going_out else 'iifname'} {{ {ports} }}"
+
+
+def narrowed(rule: FirewallRule, match: tuple[str, str]) -> tuple[str, str]:
+    """The match with the protocol, port and addresses of the rule, of which it has one: no more than the rule drops."""
+    if len(rule.branches) != 1 or rule.family == "arp" or rule.tool.startswith("ebtables"):
+        return match
+    given = {one.field for one in xtables.branch(match[0]).matches}
+    own = {one.field: one.values[0] for one in rule.matches(*NARROWING) if one.values and _exact(one)}
+    found = [match]
+    for field in NARROWING:
+        if field in own and field not in given and (field != "port" or "protocol" in {*own, *given}):
+            found += _words(field, *own[field])
+    iptables, nft = (" ".join(filter(None, each)) for each in zip(*found, strict=True))
+    return iptables, nft
+
+
+def _exact(match: Match) -> bool:
+    return not match.negated and match.mask == -1 and len(match.values or ()) == 1
+
+
+def _words(field: str, low: int, high: int) -> list[tuple[str, str]]:
+    iptables, nft = NARROWING[field]
+    if field in ("source", "destination"):
+        first, *further = summarize_address_range(ip_address(low), ip_address(high))
+        return [] if further else [(iptables.format(first), nft.format("ip6" if first.version > 4 else "ip", first))]
+    value = PROTOCOLS.get(low, low) if field == "protocol" else low
+    return (
+        [(iptables.format(f"{value}:{high}"), nft.format(f"{value}-{high}"))]
+        if high > low
+        else [(iptables.format(value), nft.format(value))]
+    )
 
 
 def inserted(rule: FirewallRule, match: tuple[str, str]) -> str:

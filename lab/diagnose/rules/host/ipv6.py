@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 from lab.diagnose import trial
 from lab.diagnose.codes import CODES
 from lab.diagnose.rules.host import firewall_exceptions
-from lab.diagnose.rules.host.firewall_exceptions import by_ports, excepted, hooks, inserted
+from lab.diagnose.rules.host.firewall_exceptions import by_ports, excepted, hooks, inserted, narrowed
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
@@ -85,7 +85,9 @@ def bridged(scene: Scene, hub: HostScene) -> Iterator[Finding]:
         forwards = rule.family in families and (rule.family == "bridge" or hooks(hub, rule) == {"forward"})
         if forwards and rule.drops and _may_match(rule):
             exception = ("", by_ports(hub)) if rule.family == "bridge" else firewall_exceptions.bridged(bridge)
-            yield hub.declared("bridged-dropped", bridge, f"IPv6: {rule.counted}", inserted(rule, exception))
+            yield hub.declared(
+                "bridged-dropped", bridge, f"IPv6: {rule.counted}", inserted(rule, narrowed(rule, exception))
+            )
 
 
 def unanswered(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
