@@ -133,7 +133,8 @@ def declared(
     evidence = texts.found.format(**given) if evidence is None else evidence
     fix = texts.run.format(**given) if fix is None else fix
     means = texts.means.removeprefix("in a lab: ")  # where a code applies is for the tables
-    return Finding(code, node, interface, f"{node} {interface}".rstrip() + f": {means}", evidence, fix)
+    place = node if interface in ("", node) else f"{node} {interface}"
+    return Finding(code, node, interface, f"{place}: {means}", evidence, fix)
 
 
 def broken_by(finding: Finding) -> tuple[str, ...]:

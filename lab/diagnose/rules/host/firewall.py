@@ -123,12 +123,12 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
         "control": "UDP on the underlay",
         "forwarding": "packets that the bridge forwards",
         "delivery": "packets from the tunnel",
-        "sending": "packets sent into the overlay",
+        "sending": "packets that it sends into the overlay",
         "answering": "ICMP echo",
-        "looping": "its packets to itself",
+        "looping": "packets that it sends to itself",
     }
     *most, last = [words[stage] for stage in words if stage in stages] or [""]
-    return f"{', '.join(most)} and {last}" if most else last
+    return f"{', '.join(most)}{',' * (len(most) > 1)} and {last}" if most else last
 
 
 def _interface(host: HostScene, stages: set[str]) -> str:

@@ -13,7 +13,7 @@ from lab.tunnels import KINDS
 
 IPV4 = Match("ethertype", ("ip",))
 IGMP = ("-p igmp", "ip protocol igmp")
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre", 58: "ipv6-icmp"}
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 47: "gre"}
 NARROWING = {  # fields of which an exception repeats one value: the words of iptables and of nft
     "protocol": ("-p {}", "meta l4proto {}"),
     "port": ("--dport {}", "th dport {}"),

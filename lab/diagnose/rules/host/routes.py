@@ -123,8 +123,9 @@ def _to_remote(scene: Scene, host: HostScene, other: HostScene, remote: str) -> 
     elif (route.dev, route.via) != (host.plan.nic, gateway):
         direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
         taken = route.prefixlen > network.prefixlen or (route not in direct and direct)
-        by = f"via {gateway}" if gateway else "directly"
-        found = f"ip route: {route.dst} {_words(route)}; expected {other.name} {by} on {host.plan.nic}"
+        by = f"via {gateway}" if gateway else "without a gateway"
+        found = f"the route to {other.name} is {route.dst} {_words(route)}{_lower(host, route)}"
+        found = f"{found}; expected dev {host.plan.nic}, {by}"
         fix = _delete(route) if taken else f"ip route replace {connected}"
         fix = fix if route.prefixlen or not gateway else commands.default_route(host.plan)
         yield host.declared("underlay-detour", str(route.dev), found, fix)
@@ -165,6 +166,12 @@ def _words(route: Route) -> str:
     if route.dev is None:
         return "by several next hops"
     return (f"via {route.via} " if route.via else "") + f"dev {route.dev}"
+
+
+def _lower(host: HostScene, route: Route) -> str:
+    """The device below a route's device, which the packets also leave by."""
+    device = host.seen.devices.get(route.dev or "")
+    return f" ({device.kind} on {device.lower})" if device is not None and device.lower else ""
 
 
 def _delete(route: Route) -> str:
