@@ -49,7 +49,8 @@ class Loss:
 
     def __str__(self) -> str:
         seen = f"last seen on {self.last}" if self.last else "not captured anywhere"
-        where = f" and in the cloud ({self.inside.node} {self.inside.interface})" if self.inside else ""
+        inside = " ".join(dict.fromkeys((self.inside.node, self.inside.interface))) if self.inside else ""
+        where = f" and in the cloud ({inside})" if inside else ""
         count = "" if self.whole else f" ({self.lost} of {len(self.exchange.sent)} lost)"
         never = "never on" if self.last else "expected first on"
         to = f" ({self.exchange.to})" if self.exchange.to else ""
