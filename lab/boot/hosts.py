@@ -10,6 +10,7 @@ from lab import tunnels
 from lab.errors import UsageProblem
 from lab.model import NodePlan, Topology
 from lab.overlay.placement import require_apart
+from lab.topology import topologies
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,12 @@ def placed(
     names = {node.name: host.name or node.name for node, host in zip(topology.nodes, hosts, strict=True)}
     for what, given in (("name", list(names.values())), ("address", [host.address for host in hosts])):
         if twice := [one for one in given if given.count(one) > 1]:
-            raise UsageProblem(f"expected each host once; found the {what} {twice[0]} twice")
+            raise UsageProblem(f"--hub, --spokes: expected each host once; found the {what} {twice[0]} twice")
     if len(hosts) + 2 > subnet.num_addresses:
-        raise UsageProblem(f"--overlay-subnet={subnet}: expected room for {len(hosts)} hosts")
+        raise UsageProblem(
+            f"--overlay-subnet={subnet}: expected a subnet of {len(hosts)} hosts and a broadcast address, e.g. "
+            f"{topologies.OVERLAY}"
+        )
     over_ipv6 = tunnels.kind(topology.options.kind).over_ipv6
     nodes = []
     for node, host in zip(topology.nodes, hosts, strict=True):

@@ -191,7 +191,8 @@ def read(path: Path) -> Bundle:
                     texts[Path(member.name).name] = content.read()
         return _bundle(texts)
     except BROKEN as error:
-        _refuse(path, error, "./overcast bundle    # on the machine of the run")
+        known = "name a bundle that is there" if isinstance(error, FileNotFoundError) else "write another one"
+        _refuse(path, error, f"{known}: ./overcast bundle writes one where the tests or the doctor ran")
 
 
 def _decompressed(path: Path) -> bytes:

@@ -62,6 +62,12 @@ def tunnel_note(cloud: Provider, tunnel: str, *, chosen: bool) -> str:
     return f"{cloud.title} blocks GRE, so the tunnels are {tunnel} (--tunnel={DEFAULT} shows what is lost)"
 
 
+def require_carried(cloud: Provider, tunnel: str) -> None:
+    """UsageProblem where the cloud drops all packets of such tunnels: nothing can be measured."""
+    if not cloud.gre and not kind(tunnel).port:
+        raise UsageProblem(f"--tunnel={tunnel}: {cloud.title} blocks GRE; use --tunnel={FALLBACK}")
+
+
 def provider(name: str) -> Provider:
     """The provider of a name; UsageProblem names the ones there are."""
     if name not in PROVIDERS:

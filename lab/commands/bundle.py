@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.hosts is None:
         options.require_hosts(arguments, doctor.OPTIONS)
     elif arguments.reports:
-        raise UsageProblem("--reports cannot be used with --hosts")
+        raise UsageProblem("--reports cannot be used with --hosts: remove one of them")
     source = of_run(arguments.reports) if arguments.hosts is None else of_hosts(arguments)
     packed = without_secrets(source)
     if arguments.redact:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
 from lab import laboratory
-from lab.clouds.providers import DEFAULT_CLOUD, for_tunnels
+from lab.clouds.providers import DEFAULT_CLOUD, default_tunnel, for_tunnels, require_carried
 from lab.commands import options
 from lab.errors import EnvironmentProblem, OvercastError, UsageProblem
 from lab.laboratory import BuiltLab
@@ -22,7 +22,7 @@ from lab.probes.outage.outages import KINDS, Outage, TrafficKind
 from lab.probes.outage.stream import Stream
 from lab.topology import designs
 from lab.topology.designs import LEAST_SPOKES, MOST_SPOKES, Design, Loss
-from lab.tunnels import DEFAULT
+from lab.tunnels import DEFAULT, FALLBACK
 
 SUMMARY = "Measures the losses when a hub, a tunnel's path or a host fails, for each design of an overlay."
 SPOKES = 3
@@ -80,7 +80,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--slow", action="store_true", help="measure also those that take minutes (STP's default timers)"
     )
     parser.add_argument("--spokes", type=options.whole, default=SPOKES, metavar="N", help=f"spokes (default: {SPOKES})")
-    parser.add_argument("--tunnel", default=DEFAULT, metavar="KIND", help=f"kind of tunnel (default: {DEFAULT})")
+    usual = f"{DEFAULT}, or {FALLBACK} where the cloud blocks GRE"
+    parser.add_argument("--tunnel", metavar="KIND", help=f"kind of tunnel (default: {usual})")
     parser.add_argument("--api-delay", **options.API_DELAY)
     for name in ("--provider", "--kernel"):
         parser.add_argument(name, **options.LAB_OPTIONS[name])
@@ -91,18 +92,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Measures and prints each design as it comes; 1 where one could not be measured."""
     chosen = designs.named(arguments.names, slow=arguments.slow)
     cloud = for_tunnels(arguments.provider or DEFAULT_CLOUD, arguments.tunnel)
+    tunnel = arguments.tunnel or default_tunnel(cloud)
     designs.api_delay(arguments.api_delay, [design.name for design in chosen])
     if not LEAST_SPOKES <= arguments.spokes <= MOST_SPOKES:
         raise UsageProblem(f"--spokes={arguments.spokes}: expected {LEAST_SPOKES} to {MOST_SPOKES}")
     plans = [
         (
             design,
-            design.build(
-                design.nearest(arguments.spokes), TunnelOptions(kind=design.kind(arguments.tunnel)), cloud.mtu
-            ),
+            design.build(design.nearest(arguments.spokes), TunnelOptions(kind=design.kind(tunnel)), cloud.mtu),
         )
         for design in chosen
     ]
+    for _, topology in plans:
+        require_carried(cloud, topology.options.kind)
     choice = _kernel(arguments.kernel or "auto", plans)
     print(f"overcast: {choice.reason}", file=sys.stderr)
     measured, failed = [], 0

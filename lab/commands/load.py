@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import laboratory, live
-from lab.clouds.providers import DEFAULT_CLOUD, for_tunnels
+from lab.clouds.providers import DEFAULT_CLOUD, for_tunnels, require_carried
 from lab.commands import options
 from lab.commands.figures.measuring import LoadSettings, measure
 from lab.commands.figures.table import compared, table
@@ -95,14 +95,15 @@ def _refuse(arguments: argparse.Namespace) -> None:
         return
     given = [name for name in options.LAB_OPTIONS if getattr(arguments, name[2:]) is not None and name != "--provider"]
     if given := given + ["--routers"] * bool(arguments.routers):
-        raise UsageProblem(f"{', '.join(given)}: cannot be used with --hosts, whose overlay is used as it is")
+        wrong = ", ".join(given)
+        raise UsageProblem(f"{wrong}: cannot be used with --hosts, whose overlay is used as it is: remove {wrong}")
 
 
 @contextlib.contextmanager
 def _lab(arguments: argparse.Namespace) -> Iterator[tuple[list[Lab], dict[str, Any]]]:
     """The lab that was asked for, and where it can be one with the other kind of tunnel."""
     plan = options.understood(arguments)
-    for_tunnels(plan.underlay.provider.name)
+    require_carried(for_tunnels(plan.underlay.provider.name), plan.tunnel)
     choice = plan.choice()
     print(f"overcast: {choice.reason}", file=sys.stderr)
     if busy := processors.busy():

@@ -7,6 +7,7 @@ import contextlib
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 from typing import Any
 
 from lab.clouds.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, provider, tunnel_note
@@ -32,6 +33,16 @@ def number(text: str) -> float:
     with contextlib.suppress(ValueError):
         return float(text)
     raise argparse.ArgumentTypeError(f"expected a number; found {text!r}")
+
+
+def subnet(option: str, text: str) -> IPv4Network:
+    """An IPv4 network; UsageProblem for anything else, and for the address of a host in one."""
+    with contextlib.suppress(ValueError):
+        return IPv4Network(text)
+    wrong = f"expected an IPv4 subnet, e.g. {topologies.OVERLAY}"
+    with contextlib.suppress(ValueError):
+        wrong = f"this is a host's address; expected its subnet: {IPv4Network(text, strict=False)}"
+    raise UsageProblem(f"{option}={text}: {wrong}")
 
 
 LAB_OPTIONS: dict[str, dict[str, Any]] = {

@@ -6,7 +6,6 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
 from pathlib import Path
 
 from lab import tunnels
@@ -26,7 +25,7 @@ from lab.boot.formats import (
 from lab.boot.hosts import FoundHosts, NamedHost
 from lab.clouds import firmware
 from lab.clouds.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, for_tunnels, tunnel_note
-from lab.commands.options import LIVE_OPTIONS, require_hosts, whole
+from lab.commands.options import LIVE_OPTIONS, require_hosts, subnet, whole
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import NodePlan, Provider, Topology, TunnelOptions
 from lab.topology import designs, topologies
@@ -164,7 +163,9 @@ def run(arguments: argparse.Namespace) -> int:
     if len(topology.hubs) != len(hub):
         expected = {0: "no hub", 1: "1 hub"}.get(len(topology.hubs), f"{len(topology.hubs)} hubs")
         raise UsageProblem(f"--hub: the {topology.name} topology expects {expected}; found {len(hub)}")
-    placed, names = hosts.placed(topology, [*hub, *spokes], arguments.nic or NIC, _subnet(arguments.overlay_subnet))
+    placed, names = hosts.placed(
+        topology, [*hub, *spokes], arguments.nic or NIC, subnet("--overlay-subnet", arguments.overlay_subnet)
+    )
     written = contents(common.sized(placed, mtu), names, tool, cloud, arguments.firewall)
     _write(arguments.folder, written)
     if note := tunnel_note(cloud, kind.name, chosen=arguments.tunnel is not None):
@@ -203,13 +204,6 @@ def _format(name: str) -> Format:
     if name not in FORMATS:
         raise UsageProblem(f"unknown format {name!r}: expected one of {', '.join(FORMATS)}")
     return FORMATS[name]
-
-
-def _subnet(text: str) -> IPv4Network:
-    try:
-        return IPv4Network(text)
-    except ValueError as problem:
-        raise UsageProblem(f"--overlay-subnet={text}: expected an IPv4 network; {problem}") from None
 
 
 def contents(topology: Topology, names: Mapping[str, str], tool: Format, cloud: Provider, firewall: str = NFT) -> Files:

@@ -54,7 +54,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def refusal(directory: Path, error: OSError, missing: Sequence[str] = ()) -> str:
     """Return the one message about results that cannot be written, and which of them are missing for it."""
     which = f" (missing: {', '.join(missing)})" if missing else ""
+    fix = "choose a folder" if directory.is_file() else "free space or allow writing there, or choose another folder"
     return (
-        f"the results cannot be written to {directory}: {error.strerror or error}{which}\n"
-        f"  fix: free space or allow writing there, or choose another folder: --reports=DIR"
+        f"the results cannot be written to {directory}: {error.strerror or error}{which}\n  fix: {fix}: --reports=DIR"
     )

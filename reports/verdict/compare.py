@@ -46,7 +46,8 @@ def load(path: Path) -> Result:
         raise UsageProblem(f"{file} is not JSON; expected the conformance.json of a run") from None
     if not isinstance(result, dict) or result.get("schema") != SCHEMA:
         found = result.get("schema") if isinstance(result, dict) else None
-        raise UsageProblem(f"{file} has schema {found}; expected {SCHEMA}: the conformance.json of a run")
+        has = "no schema" if found is None else f"the schema {found}"
+        raise UsageProblem(f"{file} has {has}; expected the conformance.json of a run, which has the schema {SCHEMA}")
     return result
 
 

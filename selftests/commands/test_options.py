@@ -42,7 +42,10 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ["--overlay-subnet=10.0.0.0/24"],
             "--overlay-subnet=10.0.0.0/24 contains the underlay address 10.0.0.197 of hub",
         ),
-        (["--overlay-subnet=10.20.16.5/24"], "--overlay-subnet=10.20.16.5/24: 10.20.16.5/24 has host bits set"),
+        (
+            ["--overlay-subnet=10.20.16.5/24"],
+            "--overlay-subnet=10.20.16.5/24: this is a host's address; expected its subnet: 10.20.16.0/24",
+        ),
         (["--hosts=a,b", "--overlay-subnet=10.20.16.0/24"], "--overlay-subnet requires --provision"),
         (["--inject=port-detach"], "--inject=port-detach: unknown fault (did you mean port-detached"),
         (["--inject=spoke3: true"], "--inject='spoke3: true' names a node that the lab does not have"),

@@ -81,8 +81,8 @@ def test_equal_runs_have_no_difference(results, capsys):
     [
         (None, "cannot be read: No such file or directory"),
         ("{", "is not JSON; expected the conformance.json of a run"),
-        ('{"schema": 99}', "has schema 99; expected 1"),
-        ("[]", "has schema None; expected 1"),
+        ('{"schema": 99}', "has the schema 99; expected the conformance.json of a run, which has the schema 1"),
+        ("[]", "has no schema; expected the conformance.json of a run"),
     ],
 )
 def test_what_is_no_result_is_one_message(tmp_path, content, message, capsys):

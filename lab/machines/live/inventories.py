@@ -91,7 +91,7 @@ def _by_ansible(path: Path) -> str:
     strict = {**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
     done = subprocess.run([program, "-i", path, "--list"], env=strict, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise InventoryProblem(f"an inventory that {PROGRAM} reads", _why(done.stderr))
+        raise InventoryProblem(f"an inventory that {PROGRAM} reads", f"its message: {_why(done.stderr)}")
     return done.stdout
 
 

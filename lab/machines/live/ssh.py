@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import execnet
@@ -40,6 +41,8 @@ ENDING = 3.0
 """Seconds that another run on the same hosts, which may be ending, is waited for."""
 
 AS_SSH_DOES = Login()
+NO_FILE = "none"
+"""The value of ssh's -F for no file (ssh(1))."""
 """With ssh's own configuration and keys, and as the user that it logs in as."""
 
 
@@ -113,8 +116,12 @@ def reach(
 
     `timeout` is in seconds and for all of them together; a host's own `timeout=` counts from the same start.
     A specification's own `ssh_config=`, `ssh_identity_file=` and `sudo=` go before those of `login`.
-    Raises UsageProblem when two specifications lead to one machine, EnvironmentProblem when there is no ssh here.
+    Raises UsageProblem when two specifications lead to one machine, or an option names a file that is not there,
+    EnvironmentProblem when there is no ssh here.
     """
+    for option, path in (("--ssh-config", login.ssh_config), ("--ssh-identity-file", login.identity_file)):
+        if path and path != NO_FILE and not Path(path).expanduser().exists():
+            raise UsageProblem(f"{option}={path}: there is no such file")
     group = group or execnet.Group()
     started = time.monotonic()
     logins: list[_LoggingIn] = []
