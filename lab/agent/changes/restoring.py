@@ -46,7 +46,7 @@ def main() -> None:
     try:
         restorer = Restorer()
     except OSError as error:
-        _report(outgoing, {"unable": str(error)})
+        _report(outgoing, {"unable": error.strerror or str(error)})
         raise
     _report(outgoing, {"ready": True})
     with os.fdopen(incoming) as steps:

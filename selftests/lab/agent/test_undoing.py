@@ -128,7 +128,7 @@ def test_a_stack_has_one_restorer(bare):
     second = dataclasses.replace(node, handle=lab.machine.call(Agent.node_create, names=["other"])[0])
     second.ask(Agent.undoable)  # another stack
 
-    with pytest.raises(OSError, match="another run has set an overlay up here"):
+    with pytest.raises(OSError, match="hub: another run has set up an overlay here"):
         node.ask(Agent.undoable)
 
     assert second.ask(Agent.undo) == []

@@ -95,5 +95,5 @@ def test_a_file_without_figures_is_one_message(
     assert main(["load", str(source)]) == 2
     said = capsys.readouterr().err
     assert str(source) in said
-    assert "./overcast load --json > FILE writes one" in said
+    assert "fix: ./overcast load --json > load.json" in said
     assert not (tmp_path / "now.html").exists()
