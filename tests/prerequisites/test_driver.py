@@ -80,7 +80,9 @@ def test_every_host_can_create_another_tunnel(mutable_lab):
 @pytest.mark.requirement("PRE-01")
 def test_a_missing_driver_is_named(mutable_lab, hub):
     """The error for a kind of device without a driver names the command and the unknown kind."""
-    with pytest.raises(OSError, match=r"`ip link add spare type nosuchtap` failed: .*[Uu]nknown device type") as refusal:
+    with pytest.raises(
+        OSError, match=r"`ip link add spare type nosuchtap` failed: .*[Uu]nknown device type"
+    ) as refusal:
         hub.node.apply(link_add("spare", link_kind("nosuchtap")))
 
     assert refusal.value.errno == errno.EOPNOTSUPP
