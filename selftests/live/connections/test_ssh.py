@@ -174,12 +174,17 @@ FAILURES = {
     "sudo-denied": ("noisy@hub?sudo=true", "sudo-password", "a password for noisy", "NOPASSWD: ALL"),
     "no-python": ("hub?python=/opt/python3", "python-missing", "there is no /opt/python3", "?python=/usr/bin/python3"),
     "python-under-sudo": ("opc@hub?python=/opt/x&sudo=true", "python-missing", "there is no /opt/x", "&sudo=true"),
-    "not-python": ("hub?python=/bin/true", "no-agent", "/bin/true was to be started there, but did not run", "ssh hub"),
-    "failing": ("hub?python=/bin/false", "no-agent", "did not run (exit status 1)", "ssh hub"),
+    "not-python": (
+        "hub?python=/bin/true",
+        "no-agent",
+        "/bin/true was to be started there, but did not run",
+        "inner_config hub",
+    ),
+    "failing": ("hub?python=/bin/false", "no-agent", "did not run (exit status 1)", "inner_config hub"),
     "nologin": ("closed@hub", "no-shell", "closed may log in there, but not run a program", "ssh://USER@hub"),
     "wrong-user": ("misled@hub", "wrong-user", "accepts logins as opc, not as misled", "ssh://opc@hub?sudo=true"),
-    "endless-noise": ("endless@hub", "no-agent", "did not run", "ssh endless@hub"),
-    "hanging-login": ("slow@hub?timeout=2.5", "slow", "no program runs there after 2.5 s", "ssh slow@hub"),
+    "endless-noise": ("endless@hub", "no-agent", "did not run", "inner_config endless@hub"),
+    "hanging-login": ("slow@hub?timeout=2.5", "slow", "no program runs there after 2.5 s", "inner_config slow@hub"),
     "configuration": ("hub?ssh_config=/no/such/file", "ssh-config", "No such file", "ssh -F /no/such/file hub"),
 }
 
@@ -242,7 +247,7 @@ def test_an_agent_that_is_late_is_not_gone(rig: Rig, reach: Reach) -> None:
     assert failure.code == "slow-agent"
     assert re.search(r"logged in after \d\.\d s, but its agent did not answer within 3 s of the start", failure.message)
     assert "&timeout=12" in str(failure.remedy)
-    assert "ssh hub uptime" in str(failure.remedy)
+    assert "inner_config hub uptime" in str(failure.remedy)
 
 
 def test_an_unknown_host_key_is_not_accepted(rig: Rig, reach: Reach, tmp_path: Path) -> None:
