@@ -191,8 +191,10 @@ def read(path: Path) -> Bundle:
                     texts[Path(member.name).name] = content.read()
         return _bundle(texts)
     except BROKEN as error:
-        known = "name a bundle that is there" if isinstance(error, FileNotFoundError) else "write another one"
-        _refuse(path, error, f"{known}: ./overcast bundle writes one where the tests or the doctor ran")
+        again = "./overcast bundle    # where the tests or the doctor ran"
+        _refuse(
+            path, error, f"name a file that is there, or: {again}" if isinstance(error, FileNotFoundError) else again
+        )
 
 
 def _decompressed(path: Path) -> bytes:
