@@ -41,9 +41,9 @@ ENDING = 3.0
 """Seconds that another run on the same hosts, which may be ending, is waited for."""
 
 AS_SSH_DOES = Login()
+"""With ssh's own configuration and keys, and as the user that it logs in as."""
 NO_FILE = "none"
 """The value of ssh's -F for no file (ssh(1))."""
-"""With ssh's own configuration and keys, and as the user that it logs in as."""
 
 
 @dataclass(frozen=True)
