@@ -114,7 +114,7 @@ def _naming(what: str) -> Iterator[None]:
 
 def _named(what: str, refusal: OSError) -> OSError:
     why = str(refusal.strerror).removeprefix(f"{what.split()[0]}: ")  # the host, which an agent's own text may name
-    return OSError(refusal.errno, f"{what}: {why.removeprefix('cannot connect: ')}") if refusal.errno else refusal
+    return OSError(refusal.errno, f"{what}: {why}") if refusal.errno else refusal
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,8 @@ class Host:
 
     def ping(self, to: str, **fields: Any) -> echo.Answers:
         """One ICMP echo request; the answers counted per node (`probes.echo.ping`, or `echo6.ping` of IPv6)."""
-        fields = {"lost": self.lost, "patience": self.patience, **fields}
-        fields = {"nodes": {name: host.node for name, host in self.hosts.items()}, **fields}
+        nodes = {name: host.node for name, host in self.hosts.items()}
+        fields = {"nodes": nodes, "lost": self.lost, "patience": self.patience, **fields}
         STEPS.note("stimulus", f"{self.name} pings {to}")
         if not self.alone:
             return replace(self, alone=True).ping(to, **fields).by(self.topology.plans)

@@ -102,7 +102,7 @@ class SocketVerbs(StateVerbs):
         number = sockets.writable(self._endpoints[endpoint], timeout)
         if number:
             self.close([endpoint])
-            raise OSError(number, f"cannot connect: {os.strerror(number)}")
+            raise OSError(number, os.strerror(number))
         return endpoint
 
     def accept(self, endpoint: int, timeout: float, handle: int | None = None) -> int:

@@ -155,10 +155,7 @@ def lost(topology: Topology, node: NodePlan, firewall: Mapping[str, Any]) -> Los
     unknown: list[str] = []
     for peer in topology.peers(node.name):
         one = topology.node(peer).endpoint
-        (before, *_), after = (
-            now.zones_of(one, [now.zone_of(node.nic)]),
-            then.zones_of(one, _zones(then, node.nic, assigned)),
-        )
+        before, after = _taking((now, then), one, node.nic, assigned)
         accepted = {then.accepts(zone, one, carried) for zone in after}
         if accepted == {True} or now.accepts(before, one, carried) is False:
             continue
@@ -169,10 +166,7 @@ def lost(topology: Topology, node: NodePlan, firewall: Mapping[str, Any]) -> Los
             found.setdefault(finding.rule, finding)
     for peer in topology.reached(node.name):
         one = str(topology.node(peer).overlay.ip)
-        (before, *_), after = (
-            now.zones_of(one, [now.zone_of(node.device)]),
-            then.zones_of(one, _zones(then, node.device, assigned)),
-        )
+        before, after = _taking((now, then), one, node.device, assigned)
         kept = {_keeps((now, before), (then, zone)) for zone in after}
         if kept == {True}:
             continue
@@ -182,6 +176,15 @@ def lost(topology: Topology, node: NodePlan, firewall: Mapping[str, Any]) -> Los
         finding = _moved((node, node.device, one), before, after[0], (now, then), assigned)
         found.setdefault(finding.rule, finding)
     return LostZones(tuple(found.values()), next(iter(unknown), ""))
+
+
+def _taking(
+    times: tuple[Configuration, Configuration], address: str, device: str, assigned: Sequence[Mapping[str, str]]
+) -> tuple[str, list[str]]:
+    """The zone that takes a packet from an address at a device now, and those that may take it after a boot."""
+    now, then = times
+    before, *_ = now.zones_of(address, [now.zone_of(device)])
+    return before, then.zones_of(address, _zones(then, device, assigned))
 
 
 def _entry(given: Sequence[str]) -> Entry:

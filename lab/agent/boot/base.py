@@ -141,18 +141,17 @@ def enabled(unit: str, wanted: Sequence[str] = ()) -> bool:
     if masked(unit) or unit in wanted:
         return False
     wanting = {os.path.basename(os.path.dirname(path)).rpartition(".")[0] for path in links(unit)}
-    wanting |= {by for by, text in _own_units() if by != unit and unit in _wanted_by(text)}
+    wanting |= {by for by, starts in _own_units() if by != unit and unit in starts}
     if any(_reached(by, (*wanted, unit)) for by in wanting):
         return True
     return any(AT_BOOT.search(text) and enabled(timer) for timer, text in _triggers(unit) if timer.endswith(".timer"))
 
 
 @remembered
-def _own_units() -> list[tuple[str, str]]:
-    """The services and targets of this machine's own, with their texts."""
-    folders = (UNITS, "/usr/local/lib/systemd/system")
-    paths = [path for path in unit_files("*.service", "*.target") if path.startswith(folders)]
-    return [(os.path.basename(path), whole(path)) for path in paths]
+def _own_units() -> list[tuple[str, list[str]]]:
+    """The services and targets of this machine's own, each with the units that it starts."""
+    paths = [path for path in unit_files("*.service", "*.target") if path.startswith(OF_UNITS[:2])]
+    return [(os.path.basename(path), _wanted_by(whole(path))) for path in paths]
 
 
 def _wanted_by(text: str) -> list[str]:
@@ -203,19 +202,25 @@ def whole(path: str) -> str:
 def _reached(unit: str, wanted: Sequence[str]) -> bool:
     """Whether a boot starts a unit that wants another one."""
     name, _, kind = unit.rpartition(".")
-    named = [f"{folder}/default.target" for folder in OF_UNITS]
-    default = next(filter(os.path.lexists, named), "")
-    target = os.path.basename(os.path.realpath(default)) if default else ""
+    target = _default_target()
     if target in REPAIR and unit in BEHIND:
         return False
     if unit == "graphical.target":
-        return not default or target == unit
+        return target in ("", unit)
     return kind not in ("target", "service") or name in OF_A_BOOT or enabled(unit, wanted)
 
 
 def links(unit: str) -> list[str]:
     """The links by which units want a unit, or those of a pattern."""
     return [path for path in _links() if fnmatch.fnmatchcase(os.path.basename(path), unit)]
+
+
+@remembered
+def _default_target() -> str:
+    """The target that a boot starts; empty where none is named."""
+    named = [f"{folder}/default.target" for folder in OF_UNITS]
+    default = next(filter(os.path.lexists, named), "")
+    return os.path.basename(os.path.realpath(default)) if default else ""
 
 
 @remembered

@@ -83,12 +83,9 @@ def _apart(values: Mapping[str, str], path: str) -> Obstacle:
         return f"it runs as {user}, who may not change interfaces", shown
     if values.get("DynamicUser", "no").lower() in TRUE and "NET_ADMIN" not in values.get("AmbientCapabilities", ""):
         return "it runs as a user of its own (DynamicUser=), who may not change interfaces", shown
-    bound = values.get("CapabilityBoundingSet", "NET_ADMIN")
-    if bound.startswith("~") == ("NET_ADMIN" in bound):
+    if _excludes(bound := values.get("CapabilityBoundingSet", "NET_ADMIN"), "NET_ADMIN"):
         return f"it has CapabilityBoundingSet={bound}: it may not change interfaces", shown
-    if values.get("RestrictAddressFamilies", "AF_NETLINK").startswith("~") == (
-        "AF_NETLINK" in values.get("RestrictAddressFamilies", "AF_NETLINK")
-    ):
+    if _excludes(values.get("RestrictAddressFamilies", "AF_NETLINK"), "AF_NETLINK"):
         return "its RestrictAddressFamilies= excludes netlink: it may not change interfaces", shown
     for key in ("RootDirectory", "RootImage"):
         if values.get(key, "/") != "/":
@@ -97,6 +94,11 @@ def _apart(values: Mapping[str, str], path: str) -> Obstacle:
         if values.get(key) and values[key].lower() not in ("no", "false", "0", "off"):
             return f"it has {key}={values[key]}: its network is another one", shown
     return None
+
+
+def _excludes(listed: str, name: str) -> bool:
+    """Whether a list of what is permitted lacks a name; one that begins with ~ is of what is not."""
+    return listed.startswith("~") == (name in listed)
 
 
 def _unmet(text: str, path: str) -> Obstacle:
@@ -109,15 +111,11 @@ def _unmet(text: str, path: str) -> Obstacle:
             if not there and not os.path.exists(f"/etc/init.d/{name[: -len('.service')]}"):
                 return (
                     f"it has {key}={name}, which this host does not have",
-                    f"sudo systemctl edit --full {_name(path)}",
+                    f"sudo systemctl edit --full {os.path.basename(path)}",
                 )
             if base.masked(name) or (key == "Requisite" and not base.enabled(name)):
                 return f"it has {key}={name}, which a boot does not start", f"sudo systemctl enable {name}"
     return None
-
-
-def _name(path: str) -> str:
-    return os.path.basename(path)
 
 
 def _environment(text: str) -> dict[str, str | None]:

@@ -27,7 +27,6 @@ def assigned() -> list[dict[str, Any]]:
 
     `doubt`: why the file may not be used; `change`: the command that sets another zone, with `{zone}` for it.
     """
-    base.forget()
     found = [
         {"device": device, "zone": zone, "path": path, "doubt": doubt, "change": change}
         for path, part, zone, change, obstacle in (*_connections(), *_scripts(), *_of_netplan())
@@ -79,11 +78,13 @@ def _scripts() -> Iterator[Assigned]:
 def _of_netplan() -> Iterator[Assigned]:
     """The connections that netplan wrote at the last boot, which the next one writes again from its files."""
     found = [path for pattern in netplan.PATTERNS for path in glob.glob(pattern)]
+    first = next(iter(found), "")
     for path in sorted(glob.glob(GENERATED)):
-        text, own = base.read(path), dict(base.settings(base.read(path), "connection"))
+        text = base.read(path)
+        own = dict(base.settings(text, "connection"))
         newer = next((file for file in found if os.stat(file).st_mtime > os.stat(path).st_mtime), "")
         why: Obstacle = (f"{newer} is newer than {path}: its zone {files.UNKNOWN}", "") if newer else None
-        why = why or netplan.obstacle(next(iter(found), ""), base.read(next(iter(found), "")))
+        why = why or netplan.obstacle(first, base.read(first))
         for part in network_manager.parts(path, text, ()):
             change = f"sudo grep -rn 'connection.zone' {netplan.FOLDERS[0]}    # then set it to {{zone}}"
             yield path, part, own.get("zone", ""), change, why
