@@ -100,7 +100,7 @@ def reach(rig: Rig) -> Iterator[Reach]:
     made: list[ssh.Connected] = []
 
     def connect(
-        specs: str, *, config: Path | None = None, timeout: float = ssh.TIMEOUT, **fields: Any
+        specs: str, *, config: Path | None = None, timeout: float | None = None, **fields: Any
     ) -> ssh.Connected:
         login = Login(str(config or rig.inner_config), **fields)
         with rig.entered():

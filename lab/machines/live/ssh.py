@@ -33,6 +33,8 @@ from lab.machines.live.ssh_messages import TURNED_AWAY
 
 TIMEOUT = 15.0
 """Seconds from the first connection's start within which every host has to have its agent."""
+PER_HOST = 1.0
+"""The same for many hosts: at least so many seconds for each, as this machine encrypts for all of them."""
 
 PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds that a login that was turned away waits for another to succeed while none is in progress; then it fails."""
@@ -108,13 +110,14 @@ def reach(
     specs: Sequence[HostSpec],
     login: Login = AS_SSH_DOES,
     *,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
     group: execnet.Group | None = None,
 ) -> Connected:
     """
     Connects to the hosts in parallel and returns which are connected and why the others are not.
 
-    `timeout` is in seconds and for all of them together; a host's own `timeout=` counts from the same start.
+    `timeout` is in seconds and for all of them together, by default TIMEOUT, or PER_HOST for each if that is more; a
+    host's own `timeout=` counts from the same start.
     A specification's own `ssh_config=`, `ssh_identity_file=` and `sudo=` go before those of `login`.
     Raises UsageProblem when two specifications lead to one machine, or an option names a file that is not there,
     EnvironmentProblem when there is no ssh here.
@@ -124,11 +127,12 @@ def reach(
             raise UsageProblem(f"{option}={path}: there is no such file")
     group = group or execnet.Group()
     started = time.monotonic()
+    together = timeout or max(TIMEOUT, PER_HOST * len(specs))
     logins: list[_LoggingIn] = []
     places, trying = threading.Semaphore(0), set[str]()
     try:
         for spec in specs:
-            first = SshLink(spec, login, started, spec.timeout or timeout, group.execmodel)
+            first = SshLink(spec, login, started, spec.timeout or together, group.execmodel)
             logins.append(_LoggingIn(first, login, group, places, trying))
         agent_archive.packed(compiled=True)  # while ssh shakes hands
         with ThreadPoolExecutor(max(1, len(logins))) as pool:
@@ -216,12 +220,12 @@ def _machine(link: SshLink, group: execnet.Group) -> Machine:
 
     try:
         machine = Machine("ssh", link.spec.label, gateway, [], on_close=end, obituary=obituary)
+        link.established()
     except BaseException:
         end()
         gateway.exit()
         raise
     machine.facts["stack"] = link.stack
-    link.established()
     beat = link.silence / BEATS
     threading.Thread(
         target=_speak, args=(gateway, beat, stopped), name=f"pulse of {link.spec.role}", daemon=True

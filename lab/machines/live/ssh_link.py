@@ -249,9 +249,12 @@ class SshLink:
         self._taken_over = True
 
     def established(self) -> None:
-        """The agent has answered: from now on silence ends the link, no deadline does."""
-        self._heard = time.monotonic()
-        self._deadline = None
+        """The agent has answered: from now on silence ends the link; raises Unusable if the deadline has ended it."""
+        with self._closing:
+            if self._obituary:
+                raise self.late()
+            self._heard = time.monotonic()
+            self._deadline = None
 
     def again(self, login: Login) -> SshLink:
         """A further try at the same host, under the same deadline."""
@@ -296,13 +299,19 @@ class SshLink:
                     raise EOFError(f"the host is gone: expected {size} bytes, got {len(data)}")
                 data += more
                 self._heard = time.monotonic()
-            elif patience <= 0:
-                self._obituary = (
-                    f"no sign of life for {self.silence:g} s" if self._deadline is None else "no answer in time"
-                )
-                self.kill()
+            elif patience <= 0 and self._given_up():
                 raise EOFError(self._obituary)
         return data
+
+    def _given_up(self) -> bool:
+        """Ends the connection, unless the agent's answer has lifted the deadline meanwhile."""
+        with self._closing:
+            silent = self._deadline is None
+            if silent and time.monotonic() < self._heard + self.silence:
+                return False
+            self._obituary = f"no sign of life for {self.silence:g} s" if silent else "no answer in time"
+            self.kill()
+            return True
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)

@@ -18,6 +18,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import execnet
 import pytest
 
 from lab.errors import EnvironmentProblem, UsageProblem
@@ -248,6 +249,23 @@ def test_an_agent_that_is_late_is_not_gone(rig: Rig, reach: Reach) -> None:
     assert re.search(r"logged in after \d\.\d s, but its agent did not answer within 3 s of the start", failure.message)
     assert "&timeout=12" in str(failure.remedy)
     assert "inner_config hub uptime" in str(failure.remedy)
+
+
+def test_an_answer_after_the_deadline_does_not_count(rig: Rig) -> None:
+    """If the deadline has ended the connection just before the agent's answer is read, the host is late, not lost."""
+    spec, _ = hosts.parse("hub,spoke1")
+    link = SshLink(spec, Login(str(rig.ssh_config)), time.monotonic(), 15.0, execnet.Group().execmodel)
+    link.log_in()
+    link.take_over()
+    link._deadline = time.monotonic()
+
+    with pytest.raises(EOFError, match="no answer in time"):
+        link.read(1)
+
+    with pytest.raises(Unusable, match="its agent did not answer within 15 s of the start"):
+        link.established()
+    link.close()
+    link.close_read()
 
 
 def test_an_unknown_host_key_is_not_accepted(rig: Rig, reach: Reach, tmp_path: Path) -> None:
