@@ -122,9 +122,9 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
         "encapsulation": "outgoing tunnel packets",
         "control": "UDP on the underlay",
         "forwarding": "packets that the bridge forwards",
-        "delivery": "packets from the tunnel",
+        "delivery": "packets that arrive by the tunnel",
         "sending": "packets that it sends into the overlay",
-        "answering": "ICMP echo",
+        "answering": "ICMP echo packets",
         "looping": "packets that it sends to itself",
     }
     *most, last = [words[stage] for stage in words if stage in stages] or [""]

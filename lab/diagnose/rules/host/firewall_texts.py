@@ -133,11 +133,16 @@ def _stateful(scene: Scene, host: HostScene) -> Iterator[Finding]:
     naming = [rule for rule in host.firewall if rule.matches("state") and of_carrier(host, rule)]
     if lost and not naming:  # another rule reports what is dropped in any state
         return
+    # with ports, each direction is a flow of its own
+    ported = tunnels.kind(scene.topology.options.kind).port
+    when = "always" if ported else "when the host has sent none for 180 s"
     for peer in scene.topology.peers(host.name):
         unsolicited = tunnel_packet(scene, host, scene.hosts[peer].plan)
         for rule, dropped in _refusing(host, unsolicited, replace(unsolicited, state="established")):
             exception = inserted(rule, carrier(scene))
-            yield host.declared("stateful-only", host.plan.nic, f"{dropped.why}, except ESTABLISHED", exception)
+            yield host.declared(
+                "stateful-only", host.plan.nic, f"{dropped.why}, except ESTABLISHED: dropped {when}", exception
+            )
             return
 
 

@@ -171,7 +171,13 @@ def _words(route: Route) -> str:
 def _lower(host: HostScene, route: Route) -> str:
     """The device below a route's device, which the packets also leave by."""
     device = host.seen.devices.get(route.dev or "")
-    return f" ({device.kind} on {device.lower})" if device is not None and device.lower else ""
+    if device is None or not device.lower:
+        return ""
+    return (
+        f" (a veth; its other end is {device.lower})"
+        if device.kind == "veth"
+        else f" ({device.kind} on {device.lower})"
+    )
 
 
 def _delete(route: Route) -> str:
