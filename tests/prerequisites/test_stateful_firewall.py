@@ -63,8 +63,10 @@ def test_a_stateful_rule_is_deaf_again_when_its_entry_has_run_out(build_lab):
     lab = build_lab()
     sender, quiet = lab.spokes[0], lab.spokes[-1]
 
-    with firewall(quiet, *STATEFUL_ONLY):
+    with firewall(quiet, policy={"INPUT": "ACCEPT"}):  # loads the modules
+        # before the first packet is tracked: an entry keeps the timeouts with which it was made
         quiet.node.write_sysctls(dict.fromkeys(TIMEOUTS, 0))
+    with firewall(quiet, *STATEFUL_ONLY):
         with lab.listen([lab.hub]) as talked:
             quiet.udp.send(to=lab.everyone)
         with lab.listen([quiet]) as heard:
