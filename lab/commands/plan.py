@@ -27,13 +27,13 @@ from lab.clouds import firmware
 from lab.clouds.providers import DEFAULT_CLOUD, PROVIDERS, default_tunnel, for_tunnels, tunnel_note
 from lab.commands.options import LIVE_OPTIONS, require_hosts, subnet, whole
 from lab.errors import EnvironmentProblem, UsageProblem
-from lab.model import NodePlan, Provider, Topology, TunnelOptions
+from lab.model import IPV6_LEAST_MTU, NodePlan, Provider, Topology, TunnelOptions
 from lab.topology import designs, topologies
 from lab.tunnels.kind import TunnelKind
 
 SUMMARY = "Writes the files that set an overlay up at boot, for each host, for the tool that --format names."
 FOLDER = "overlay-files"
-LEAST_MTU, MOST_MTU = 576, 65535
+LEAST_MTU, MOST_MTU = IPV6_LEAST_MTU, 65535  # no NIC of a cloud has less
 NIC = "ens3"
 DEVICE_NAME = re.compile(r"(?!\.{1,2}$)[^\s/:]{1,15}")
 
@@ -149,7 +149,8 @@ def run(arguments: argparse.Namespace) -> int:
     for_tunnels(cloud.name, kind.name)
     mtu = arguments.mtu or live.mtu or cloud.mtu
     if not LEAST_MTU <= mtu <= MOST_MTU:
-        raise UsageProblem(f"--mtu={mtu}: expected {LEAST_MTU} to {MOST_MTU}")
+        found = f"--mtu={mtu}" if arguments.mtu else f"the NICs' MTU is {mtu}"
+        raise UsageProblem(f"{found}: expected {LEAST_MTU} to {MOST_MTU}")
     hub, spokes = _hosts(arguments, live, kind)
     if arguments.nic and not DEVICE_NAME.fullmatch(arguments.nic):
         raise UsageProblem(f"--nic={arguments.nic}: expected a device name of 1 to 15 characters, without / and spaces")

@@ -132,7 +132,7 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--mtu=1"],
-            "--mtu=1: expected 576 to 65535",
+            "--mtu=1: expected 1280 to 65535",
         ),
         (
             ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--overlay-subnet=10.0.0.4/31"],
