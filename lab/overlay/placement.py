@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import MULTICAST, Change, NodePlan, Topology
 from lab.overlay.recognition.readback import ConfiguredNode, Device
+from lab.overlay.recognition.tunnel_ends import LOOPBACK
 from lab.stack.changes import route_del
 from lab.stack.records import Route
 
@@ -83,9 +84,18 @@ def placed(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> Topology:
         return _between_ends(topology, seen)
     if spare := topology.standby:
         others = {name: host for name, host in seen.items() if name != spare.name}
-        return _with_standby(placed(replace(topology, standby=None), others), seen[spare.name])
+        moving = _moving(others[topology.hub.name], seen[spare.name])
+        star = _around(replace(topology, standby=None), others, moving)
+        return _with_standby(star, seen[spare.name])
+    return _around(topology, seen, [*_own_addresses(next(iter(seen.values())))])
+
+
+def _around(
+    topology: Topology, seen: Mapping[str, ConfiguredNode], addresses: Sequence[tuple[str, IPv4Interface]]
+) -> Topology:
+    """The star at the first of these addresses of the hub that serves all spokes."""
     hub, *spokes = seen.values()
-    for nic, address in _own_addresses(hub):
+    for nic, address in addresses:
         ways = [_way(spoke, address.ip) for spoke in spokes]
         there = [way for way in ways if way is not None and _leads(hub, way[1].ip, nic)]
         if len(there) == len(spokes):
@@ -97,6 +107,40 @@ def placed(topology: Topology, seen: Mapping[str, ConfiguredNode]) -> Topology:
         f"(the hub's addresses: {tried})",
         remedy=_routes_to_look_at(hub, spokes),
     )
+
+
+def _moving(hub: ConfiguredNode, spare: ConfiguredNode) -> Sequence[tuple[str, IPv4Interface]]:
+    """
+    The hub's addresses of which the standby can have one: where both run VRRP, the one that it has moved to the hub.
+
+    That is in addition to the first address of a NIC, which a cloud does not move.  EnvironmentProblem when the hub has
+    none or several.
+    """
+    own = [*_own_addresses(hub)]
+    if not (hub.vrrp and spare.vrrp):
+        return own
+    further, beside = _further(hub), _further(spare)
+    if not further and beside:
+        raise EnvironmentProblem(
+            f"VRRP runs on {hub.name} and {spare.name}, and the address that it moves is on the standby: "
+            f"{_listed(spare, beside)}; expected it on the hub",
+            remedy=f"name the host that has {beside[0][1].ip} first in --hosts",
+        )
+    if len(further) > 1:
+        raise EnvironmentProblem(
+            f"expected one address that VRRP moves from the hub to {spare.name}; found {_listed(hub, further)}",
+            remedy="set the overlay up by hand at the address that moves, and test it without --provision",
+        )
+    return further or own
+
+
+def _further(host: ConfiguredNode) -> list[tuple[str, IPv4Interface]]:
+    """The addresses of a host's NICs that follow the first one of the NIC."""
+    return [one for one in _own_addresses(host) if one[0] != LOOPBACK and host.addresses_of(one[0])[0] != one[1]]
+
+
+def _listed(host: ConfiguredNode, addresses: Sequence[tuple[str, IPv4Interface]]) -> str:
+    return ", ".join(f"{host.name} {nic} {address.ip}" for nic, address in addresses)
 
 
 def _with_standby(star: Topology, spare: ConfiguredNode) -> Topology:
