@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import Any, NoReturn
 
@@ -29,6 +29,7 @@ from lab.overlay import placement
 from lab.overlay.recognition import readback
 from lab.probes.host_state.ipv6 import usable
 from lab.stack import differences, state
+from lab.stack.differences import Difference
 from lab.topology import designs
 
 DETECTION = 5.0
@@ -54,8 +55,15 @@ class Provisioned:
     again: Again | None = None
     """Connects again to a host whose connection was lost, to check that it has restored itself."""
 
-    def restore(self) -> None:
-        """Takes the overlay away everywhere and compares; NotRestored names all that is not as it was."""
+    readdressed: list[Difference] = field(default_factory=list)
+    """Of the restored hosts, what differs of the address that a standby takes over."""
+
+    def restore(self) -> str:
+        """
+        Takes the overlay away everywhere and compares; NotRestored names all that is not as it was.
+
+        Returns the move of the hub's address that VRRP has made meanwhile, as text: it is not the run's to undo.
+        """
         for node in self.nodes.values():
             # before the threads: two that wait for one host would take each other's answers
             with contextlib.suppress(OSError, EnvironmentProblem):  # what is lost now is lost below, too
@@ -64,8 +72,15 @@ class Provisioned:
             node.machine.peers, node.machine.peer_addresses = (), {}  # one that is gone keeps no other from it
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             problems = [line for lines in pool.map(self._restore, self.nodes) for line in lines]
+        had = [self.nodes[one.node].machine.name for one in self.readdressed if one.now is None]
+        have = [self.nodes[one.node].machine.name for one in self.readdressed if one.was is None]
+        if not (had and have):
+            problems += map(self._to_revert, self.readdressed)
         if problems:
             raise NotRestored("hosts differ from their state before --provision:\n  " + "\n  ".join(problems))
+        if not (had and have):
+            return ""
+        return f"{self.topology.hub.address('underlay')}, which VRRP moved from {had[0]} to {have[0]}"
 
     def _restore(self, name: str) -> list[str]:
         try:
@@ -86,9 +101,19 @@ class Provisioned:
         if state.fingerprint(one) == self.fingerprints[node.name]:
             return []
         different = differences.compared({node.name: self.before[node.name]}, state.of(one))
-        return [
-            f"{difference}; run on {node.machine.name}: {differences.reverting(difference)}" for difference in different
-        ]
+        moving = [each for each in different if self._is_moving(each)]
+        self.readdressed.extend(moving)
+        return [self._to_revert(each) for each in different if each not in moving]
+
+    def _is_moving(self, difference: Difference) -> bool:
+        """Whether it is about the address that the hub and its standby take from each other."""
+        address = self.topology.hub.address("underlay")
+        return self.topology.standby is not None and (
+            (difference.subject, difference.name, difference.key.partition("/")[0]) == ("address", "", address)
+        )
+
+    def _to_revert(self, difference: Difference) -> str:
+        return f"{difference}; run on {self.nodes[difference.node].machine.name}: {differences.reverting(difference)}"
 
     def _seen_again(self, name: str, lost: MachineLost) -> list[str]:
         """A lost host restores itself: it is connected again, and compared when the devices are gone."""
