@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -21,23 +20,13 @@ from lab.stack.changes import addr_add, addr_del, bridge, link_add, link_set, ro
 from lab.topology import topologies
 from lab.underlay import fabric, policy
 from selftests.live.conftest import on_this_kernel, plan
+from selftests.live.moving_address import OwnSources
 from selftests.live.test_suite import run
 
 SECOND = 100
 """What is added to a host number for a second address on the underlay."""
 MANAGEMENT = IPv4Network("192.168.77.0/24")
 BRIDGE, ABOVE = "br-ens3", "above0"
-
-
-@dataclass(frozen=True)
-class OwnSources(policy.CloudRule):
-    """The source check of a VNIC that has two addresses."""
-
-    second: int = 0
-
-    def steps(self) -> list[policy.Step]:
-        load = (self.load, 0, 0, self.offset)
-        return [load, (self.test, 2, 0, self.value), (self.test, 1, 0, self.second), policy.DROP]
 
 
 def shell(lab: Lab, node: str, script: str) -> None:

@@ -1,0 +1,162 @@
+"""
+`--provision --topology=standby` where keepalived moves the hub's address: the hub is lost, and the standby is the hub.
+
+    hub, spoke1 (its standby): keepalived, with 10.0.0.200 on the master's NIC      spoke2, spoke3: the overlay's spokes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab import groups, provision
+from lab.applications.packages import missing as lacking
+from lab.laboratory import Lab
+from lab.machines.live import hosts
+from lab.machines.live.ssh import Connected
+from lab.model import TunnelOptions
+from lab.probes.outage.stream import Stream
+from lab.provision import Provisioned
+from lab.topology import designs, roles
+from reports.verdict.conformance import INCOMPLETE
+from selftests.live.conftest import Reach, looked_at, on_this_kernel
+from selftests.live.measurements.test_stream import READY, rows
+from selftests.live.moving_address import Pair, elected
+from selftests.live.provision.runs import Run, looked
+from selftests.live.rig import Rig
+
+HOSTS = "hub,spoke1,spoke2,spoke3"
+DELAY = 1.0  # seconds that the cloud takes to move the address
+AGAIN = 10.0  # seconds until all spokes receive again
+MOST_SILENCE = 4.0  # seconds of silence beyond the delay; in practice half a second
+STEADY = 0.5  # seconds of the stream between two events
+
+
+@pytest.fixture(scope="module")
+def clean_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """Four hosts: a hub, its standby, and two spokes."""
+    if lack := lacking("keepalived"):
+        pytest.skip(lack)
+    with on_this_kernel(tmp_path_factory.mktemp("clean"), spokes=3, overlay=False, shared=True) as made:
+        yield made
+
+
+@pytest.fixture
+def pair(rig: Rig) -> Iterator[Pair]:
+    """The hub and its standby, spoke1, with keepalived."""
+    with elected(rig) as made:
+        yield made
+
+
+def set_up(connected: Connected) -> Provisioned:
+    """Sets the design up on the hosts, as `--provision` does."""
+    topology = designs.topology("standby", 2, TunnelOptions(kind="vxlan"), 9000)
+    specs = hosts.parse(HOSTS)
+    return provision.provision(roles.assigned(specs, connected, 1, True).connected.machines, topology)
+
+
+def found(connected: Connected) -> tuple[str, Lab]:
+    """Who is the hub of the hosts, as a run finds them, and the overlay."""
+    who = roles.recognised(hosts.parse(HOSTS), connected)
+    return who.note, looked_at(who.connected)
+
+
+def require_delivery(lab: Lab) -> None:
+    """Broadcast, multicast and unicast from every host reach every other host exactly once."""
+    group = groups.fresh()
+    for sender in lab.hosts.values():
+        others = lab.others(sender)
+        for to, fields in ((lab.everyone, {}), (group, {"group": group})):
+            with lab.listen(others, **fields) as heard:
+                sender.udp.send(to=to)
+            heard.exactly_once(at=others)
+        for other in others:
+            with lab.listen([other]) as heard:
+                sender.udp.send(to=lab[other].address())
+            heard.exactly_once(at=[other])
+
+
+def test_the_standby_is_the_hub_while_the_hub_is_lost(
+    rig: Rig, pair: Pair, reach: Reach, record_property: Callable[[str, object], None]
+) -> None:
+    """The address moves, and all is delivered exactly once by the standby; it moves back; the hosts are restored."""
+    before = looked(rig)
+    connected = reach(HOSTS, config=rig.ssh_config)
+    provisioned = set_up(connected)
+    note, lab = found(connected)
+    assert note.startswith("hub is the hub, spoke1 its standby")
+    require_delivery(lab)
+
+    with Stream(lab.nodes, lab.topology, "spoke1", ["spoke2"]) as stream:
+        assert stream.await_heard(AGAIN)
+        stream.event("lost")
+        with rig.lab.cloud.stopped("hub", rig.lab["hub"].node):
+            pair.api.grant("spoke1", delay=lambda: stream.go_on(DELAY))
+            pair.await_address("spoke1")
+            assert stream.await_heard(AGAIN)
+            stream.event("moved")
+            stream.go_on(STEADY)
+            note, moved = found(connected)
+            assert note == "spoke1 is the hub, hub its standby (the same tunnels, without their start 10.0.0.200)"
+            require_delivery(moved)
+        stream.event("back")
+        pair.api.grant("hub")
+        pair.await_address("spoke1", present=False)
+        assert stream.await_heard(AGAIN)
+        stream.event("steady")
+        stream.go_on(STEADY)
+    outages = stream.outages()
+    silences = {one.silence for one in outages if one.event == "lost"}
+    record_property("longest silence (s)", max(silences))
+    assert DELAY < min(silences) <= max(silences) < DELAY + MOST_SILENCE, outages
+    assert {one.silence for one in outages if one.event in ("moved", "steady")} == {0.0}, outages
+    assert [one for one in outages if one.repeated or one.disordered or not one.recovered] == []
+    require_delivery(found(connected)[1])
+    provisioned.restore()
+
+    assert looked(rig) == before
+
+
+def streaming(run: Callable[..., Run]) -> Run:
+    """A run that provisions the design and sends a stream; returns when it waits for the failure."""
+    made = run("--topology=standby", f"--hosts={HOSTS}", "--stream=10")
+    for line in made.process.lines():
+        made.said.append(line)
+        if READY in line:
+            return made
+    raise AssertionError("".join(made.said))
+
+
+def test_a_run_prints_the_silence(rig: Rig, pair: Pair, run: Callable[..., Run]) -> None:
+    """--stream prints how long the move took, for each receiver, and the hosts are restored."""
+    made = streaming(run)
+    with rig.lab.cloud.stopped("hub", rig.lab["hub"].node):
+        pair.api.grant("spoke1")
+        pair.await_address("spoke1")
+    pair.api.grant("hub")
+    pair.await_address("spoke1", present=False)
+    status, said = made.ended()
+
+    found = rows(said)
+    assert {to for to, _ in found} == {"hub", "spoke2"}, said
+    for silence, _, repeated, _ in found.values():
+        assert "end" not in silence, said
+        assert 0.3 < float(silence.removesuffix(" s")) < MOST_SILENCE, said
+        assert repeated == "0", said
+    assert status == INCOMPLETE, said  # a stream is no test of a requirement
+    assert "the overlay was removed: the hosts are as before the run\n" in said
+
+
+def test_the_address_may_stay_at_the_standby(rig: Rig, pair: Pair, run: Callable[..., Run]) -> None:
+    """The hub is lost until after the run: VRRP has moved the address, which is not a difference that a run left."""
+    made = streaming(run)
+    with rig.lab.cloud.stopped("hub", rig.lab["hub"].node):
+        pair.api.grant("spoke1")
+        status, said = made.ended()
+    pair.api.grant("hub")
+    pair.await_address("hub")
+    pair.await_address("spoke1", present=False)
+
+    assert status == INCOMPLETE, said
+    assert "the hosts are as before the run, but for 10.0.0.200, which VRRP moved from hub to spoke1" in said
