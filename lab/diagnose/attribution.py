@@ -1,8 +1,9 @@
 """
 Attribution: which findings explain what a test missed.
 
-A path is how far one datagram came, as data (`probes.paths.Path.data`).  The nearest findings are responsible: those at
-the interfaces between which it was lost, else those at the hosts there, else those on its way.
+A path is how far one datagram came, as data (`probes.paths.Path.data`).  Of the findings that can lose such a packet
+(`effects`), the nearest are responsible: those at the interfaces between which it was lost, else those at the hosts
+there, else those on its way.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from lab.diagnose import losses
 from lab.diagnose.codes import has
+from lab.diagnose.effects import can_lose, can_lose_at_stage, can_lose_kind
+from lab.diagnose.explain import Diagnosis
 from lab.model import Finding
 from lab.probes.deadlines import Flow
 from lab.requirements import area_of
@@ -26,11 +30,11 @@ def wrong(error: BaseException | None) -> list[Path]:
     return [path for path in getattr(error, "paths", ()) if path["problem"]]
 
 
-def responsible(findings: Sequence[Finding], paths: Sequence[Path], hubs: Collection[str]) -> list[Finding]:
+def responsible(diagnosis: Diagnosis, paths: Sequence[Path], hubs: Collection[str]) -> list[Finding]:
     """The findings that explain the paths, the nearest of each; all findings where no path is known."""
     if not paths:
-        return list(findings)
-    return list(dict.fromkeys(finding for path in paths for finding in _nearest(findings, path, hubs)))
+        return list(diagnosis.findings)
+    return list(dict.fromkeys(one for path in paths for one in _nearest(_able(diagnosis, path), path, hubs)))
 
 
 def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> bool:
@@ -40,6 +44,19 @@ def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> 
     What concerns groups alone stops a test that had none only if it is about groups, or about what they need.
     """
     return not has(finding, "groups") or groups or not OF_GROUPS.isdisjoint(map(area_of, requirements))
+
+
+def _able(diagnosis: Diagnosis, path: Path) -> Sequence[Finding]:
+    """The findings that can lose what was lost, at the place where it was if any can; all if nothing was lost."""
+    if path["heard"] > (path["expected"] or 0) and (twice := [one for one in diagnosis.findings if has(one, "twice")]):
+        return twice
+    scene, loss = diagnosis.scene, losses.of_path(path)
+    if scene is None or loss is None:
+        return diagnosis.findings
+    here = {path["sender"], path["receiver"]} <= set(scene.topology.plans)  # the test's lab may have further hosts
+    exact = [one for one in diagnosis.findings if here and can_lose(scene, one, loss)]
+    able = [one for one in diagnosis.findings if can_lose_kind(scene, one, loss)]
+    return exact or [one for one in able if can_lose_at_stage(scene, one, loss)]
 
 
 def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> list[Finding]:
@@ -55,7 +72,7 @@ def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> 
         [one for one in others if (one.node, one.interface) in interfaces],
         [one for one in others if one.node in nodes or (pruned and has(one, "pruning"))],
         [one for one in others if one.node in on_the_way],
-        [one for one in others if has(one, "twice") and path["heard"] > path["expected"]],
+        [one for one in others if has(one, "twice")],
     )
     return [*of_sender, *next((tier for tier in tiers if tier), [])]
 

@@ -7,10 +7,11 @@ or its tunnel, is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from lab.diagnose.codes import CODES, has
 from lab.diagnose.losses import Loss
+from lab.diagnose.rules.host import candidates
 from lab.diagnose.scene import Scene
 from lab.model import Finding
 from lab.probes.capture.paths import Stage
@@ -19,6 +20,8 @@ from lab.topology.graph import Tunnel
 from lab.underlay.fabric import FABRIC
 
 ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
+UNDERLAY_STAGES: Mapping[Stage, Stage] = {"sending": "encapsulation", "delivery": "decapsulation"}
+"""What passes a NIC in the same direction as a packet of the underlay at each stage."""
 FRAGMENTED = "fragmented broadcast"
 ALIKE: tuple[FlowKind, ...] = ("unicast", "broadcast", "multicast", "membership")
 """Kinds of packets that are lost alike where packets are lost by chance."""
@@ -26,22 +29,51 @@ ALIKE: tuple[FlowKind, ...] = ("unicast", "broadcast", "multicast", "membership"
 
 def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether what a finding names can lose a packet of this kind, at this stage and in this place."""
-    code, kind = CODES[finding.code], loss.exchange.kind
-    host = scene.hosts.get(finding.node)
-    outer = has(finding, "neighbours") and host is not None and finding.interface == host.plan.nic
-    if has(finding, "nothing") or (kind not in _only(code.kinds, kind) and not outer):
+    if not can_lose_kind(scene, finding, loss):
         return False
     if _takes_carrier(scene, finding, loss) or _loses_another(scene, finding, loss):
         return True
-    if loss.stage not in _only(code.stages, loss.stage) and not loss.unresolved:
+    return can_lose_at_stage(scene, finding, loss) and _is_at(scene, finding, loss)
+
+
+def can_lose_kind(scene: Scene, finding: Finding, loss: Loss) -> bool:
+    """Whether what a finding names can lose a packet of this kind, wherever it is."""
+    code, host = CODES[finding.code], scene.hosts.get(finding.node)
+    outer = has(finding, "neighbours") and host is not None and finding.interface == host.plan.nic
+    of_kind = code.kinds is None or not loss.kinds.isdisjoint(code.kinds) or outer
+    inner = host is not None and finding.interface in scene.topology.devices(host.name)
+    apart = inner and loss.exchange.network == "underlay"
+    return of_kind and not has(finding, "nothing") and not apart and _may_take(scene, finding, loss)
+
+
+def _may_take(scene: Scene, finding: Finding, loss: Loss) -> bool:
+    """Whether the firewall's rule that a finding is about may take a packet that was lost at its host."""
+    host = scene.hosts.get(finding.node)
+    rules = [one for one in host.firewall if one.drops and one.quoted == finding.rule] if host else []
+    if host is None or not rules or (loss.node != host.name and not loss.unresolved) or loss.stage == "cloud":
+        return True
+    packets = [*candidates.of_loss(scene, host, loss)]
+    if loss.unresolved:  # what resolves an address is carried by tunnels
+        packets += [one for stage in candidates.CARRIED for one in candidates.carried(scene, host, stage)]
+    return any(candidates.taken(host, rule, candidates.as_met(host, packets)) for rule in rules)
+
+
+def can_lose_at_stage(scene: Scene, finding: Finding, loss: Loss) -> bool:
+    """Whether what a finding names can lose a packet of any kind that it can lose at this stage."""
+    under = UNDERLAY_STAGES.get(loss.stage, loss.stage) if loss.exchange.network == "underlay" else loss.stage
+    stages = CODES[finding.code].stages
+    if stages is not None and {loss.stage, under}.isdisjoint(stages) and not loss.unresolved:
         return False
     if finding.code == "default-ttl-low" and not scene.spends_ttl_of(scene.hosts[finding.node]):
         return False
     if has(finding, "routers") and not scene.trial.spent:
         return False
-    if has(finding, "groups") and not _is_of_groups(loss, scene.losses):
-        return False
-    return _is_at(scene, finding, loss)
+    if finding.code == "traffic-filtered" and _leaves(loss) == (finding.node, finding.interface):
+        filters = scene.hosts[finding.node].readings.get("filters", ()) if finding.node in scene.hosts else ()
+        directions = {one.direction for one in filters if one.dev == finding.interface}
+        if directions == {"ingress"}:
+            return False
+    return not has(finding, "groups") or _is_of_groups(loss, scene.losses)
 
 
 def unexplained(scene: Scene, findings: Collection[Finding]) -> list[Loss]:
@@ -81,9 +113,18 @@ def _loses_another(scene: Scene, finding: Finding, loss: Loss) -> bool:
 
 def _is_of_groups(loss: Loss, losses: Collection[Loss]) -> bool:
     """Whether a group's datagram is lost where broadcast is not: what loses both has another cause."""
-    alike = {(one.exchange.sender, one.receiver, one.missing) for one in losses if one.exchange.kind == "broadcast"}
+    alike = {_end(one) for one in losses if one.exchange.kind == "broadcast"}
     is_group = loss.exchange.kind in ("multicast", "full-size multicast", "group")
-    return is_group and (loss.exchange.sender, loss.receiver, loss.missing) not in alike
+    return is_group and _end(loss) not in alike
+
+
+def _leaves(loss: Loss) -> tuple[str, str]:
+    """The interface by which a packet was to leave a host, and did not."""
+    return (loss.missing.node, loss.missing.interface) if loss.missing.outgoing else ("", "")
+
+
+def _end(loss: Loss) -> tuple[str, ...]:
+    return loss.exchange.sender, loss.receiver, loss.missing.node, loss.missing.interface, loss.stage
 
 
 def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:

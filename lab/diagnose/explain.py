@@ -66,6 +66,8 @@ class Diagnosis:
     lost: frozenset[Flow] = frozenset()
     lossy: frozenset[Flow] = frozenset()
     """The ways on which a finding explains that some packets are lost and others are not."""
+    scene: Scene | None = None
+    """What was examined."""
 
 
 def diagnose(scene: Scene) -> Diagnosis:
@@ -78,7 +80,7 @@ def diagnose(scene: Scene) -> Diagnosis:
     }
     findings = causes(scene)
     places = whereabouts(scene, findings)
-    return Diagnosis((*findings, *places), frozenset(dead), frozenset(lossy(scene, findings)))
+    return Diagnosis((*findings, *places), frozenset(dead), frozenset(lossy(scene, findings)), scene)
 
 
 def explain(scene: Scene, known: Iterable[Finding] = ()) -> tuple[Finding, ...]:

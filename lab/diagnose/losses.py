@@ -1,14 +1,25 @@
-"""Losses: what of an exchange did not arrive, and the first place on its way (`probes.paths`) that it did not reach."""
+"""
+Losses: what of an exchange, or of a test, did not arrive, and the first place on its way (`probes.paths`) that it did
+not reach.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from lab.diagnose.trial import Exchange
+from lab.diagnose.trial import FEW_OCTETS, Exchange, ExchangeKind
 from lab.model import Topology
 from lab.probes.capture.paths import ObservationPoint, Stage, carried_to, reached, ways
 from lab.probes.capture.sightings import Sighting
 from lab.probes.payloads import tag_of
+
+LARGE: tuple[ExchangeKind, ...] = ("full-size broadcast", "full-size multicast", "fragmented broadcast")
+ALSO: Mapping[str, tuple[ExchangeKind, ...]] = {
+    "broadcast": ("named broadcast", "limited broadcast"),
+    "multicast": ("group",),
+}
 
 
 @dataclass(frozen=True)
@@ -25,9 +36,23 @@ class Loss:
     lost: int
     last: ObservationPoint | None
     missing: ObservationPoint
-    inside: Sighting | None = None
+    inside: Sighting | ObservationPoint | None = None
     bare: Sighting | None = None
     """Where it left the sender without a tunnel, if it did."""
+
+    size: int = 0
+    """Octets of the payload, of what a test missed; an exchange of the trial has it in its kind."""
+    port: int = 0
+    """Where it was sent, of what a test missed."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of exchanges that are lost alike: a test's datagram is also of the kinds for its size and port."""
+        kind: str = self.exchange.kind
+        if not self.size:
+            return frozenset({kind})
+        large = LARGE if self.size > FEW_OCTETS else ()
+        return frozenset({kind, *ALSO.get(kind, ()), *large})
 
     @property
     def whole(self) -> bool:
@@ -77,3 +102,24 @@ def _loss(topology: Topology, exchange: Exchange, receiver: str, lost: tuple[byt
     between = [one for one in seen if missing.stage == "cloud" and one.node not in topology.plans]
     inside = next((one for one in reversed(between) if carried_to(one, missing.carrier_to)), None)
     return Loss(exchange, receiver, len(lost), last, missing, inside, bare[0] if bare and furthest < 1 else None)
+
+
+def of_path(path: Mapping[str, Any]) -> Loss | None:
+    """
+    The loss of what a test sent, by its path (`probes.paths.Path.data`).
+
+    None: nothing was lost, or it was of IPv6, which the trial does not send.
+    """
+    (to, _, port), lost = path["to"].rpartition(":"), (path["expected"] or 0) - path["heard"]
+    if not path["legs"] or not path["legs"][-1]["stage"] or lost <= 0 or ":" in to:
+        return None
+    *before, end = path["legs"]
+    seen = [leg for leg in before if leg["seen"]]
+    last = next((_place(leg) for leg in reversed(seen) if leg["stage"]), None)
+    inside = _place(seen[-1]) if seen and not seen[-1]["stage"] else None  # only what is in the cloud has no stage
+    exchange = Exchange(path["kind"], path["network"], path["sender"], (path["receiver"],), to=to)
+    return Loss(exchange, path["receiver"], lost, last, _place(end), inside, size=path["size"], port=int(port))
+
+
+def _place(leg: Mapping[str, Any]) -> ObservationPoint:
+    return ObservationPoint(leg["node"], leg["interface"], leg["direction"] == "out", leg["stage"])

@@ -111,6 +111,8 @@ class TraceHop:
     after: float | None = None
     frame: str = ""
     """The frame's headers, decoded."""
+    stage: Stage | Literal[""] = ""
+    """What has to happen for it to get there; empty inside the cloud."""
 
     @property
     def where(self) -> str:
@@ -140,6 +142,8 @@ class Path:
     heard: int
     kind: FlowKind = "unicast"
     network: Network = "overlay"
+    size: int = 0
+    """Octets of its payload."""
 
     @property
     def problem(self) -> str:
@@ -207,7 +211,7 @@ def paths(
             legs = tuple(_timed(steps, one_clock=one_clock))
             to, kind = f"{one.to}:{one.port}", _kind(one.to, addresses)
             wanted = copies if expected else None
-            found.append(Path(one.node, receiver, to, legs, wanted, len(arrived), kind, network))
+            found.append(Path(one.node, receiver, to, legs, wanted, len(arrived), kind, network, len(payload)))
     return found
 
 
@@ -248,12 +252,13 @@ def _steps(
         if place.stage == "cloud":
             steps += _inside(hosts, seen, place)
         if place.stage == "delivery" and arrived:
-            steps.append((TraceHop(place.node, "", "", "", copies=len(arrived)), arrived[0].time or 0))
+            socket = TraceHop(place.node, "", "", "", copies=len(arrived), stage=place.stage)
+            steps.append((socket, arrived[0].time or 0))
         elif found:
-            steps.append((_leg(found), found[0].time))
+            steps.append((replace(_leg(found), stage=place.stage), found[0].time))
         elif place is places[min(last + 1, len(places) - 1)]:
             direction = "out" if place.outgoing else "in" if place.interface else ""
-            steps.append((TraceHop(place.node, place.interface, direction, "", seen=False), 0))
+            steps.append((TraceHop(place.node, place.interface, direction, "", seen=False, stage=place.stage), 0))
     return steps
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from lab.clouds.firmware import UDP
+from lab.diagnose.groups import UDP_HEADERS
 from lab.diagnose.losses import Loss
 from lab.diagnose.rules.host.basics import LOOPBACK
 from lab.diagnose.rules.host.firewall_exceptions import hooks, of_carrier
@@ -58,12 +59,16 @@ def _meets(firewall: Firewall, rule: FirewallRule, packet: PacketPattern, hooks:
 
 def lost(scene: Scene, host: HostScene) -> list[Passing]:
     """What was not done at a host: losses of its own, pings that it did not answer, addresses not resolved."""
-    found = dict.fromkeys([*_losses(scene, host), *_unanswered(scene, host), *_control(scene, host)])
+    return as_met(host, [*_losses(scene, host), *_unanswered(scene, host), *_control(scene, host)])
+
+
+def as_met(host: HostScene, packets: Sequence[Passing]) -> list[Passing]:
+    """The packets, with what their host's own rules may have made of them: no mark, or untracked."""
     marked = any(rule.sets("mark") for rule in host.firewall)
     states = ["untracked"] if any("notrack" in rule.rule.lower() for rule in host.firewall) else []
     return [
         (stage, passed, replace(packet, mark=packet.mark if marked else 0, state=state))
-        for stage, passed, packet in found
+        for stage, passed, packet in dict.fromkeys(packets)
         for state in (packet.state, *states)
     ]
 
@@ -128,16 +133,20 @@ def _ports(scene: Scene, host: HostScene, ends: Sequence[str]) -> list[str]:
     return [scene.topology.port(host.name, name) if name in peers else "" for name in ends]
 
 
+def of_loss(scene: Scene, host: HostScene, loss: Loss) -> Iterator[Passing]:
+    """The packet that was lost at a host, or what it needed to be sent."""
+    if loss.unresolved and (host.plan.is_hub or host.name in (loss.exchange.sender, loss.receiver)):
+        yield from _asking("resolving", host.plan.device)
+    elif not loss.unresolved and loss.node == host.name and loss.stage in CARRIED:
+        yield from carried(scene, host, loss.stage)
+    elif not loss.unresolved and loss.node == host.name and loss.stage != "cloud":
+        yield _inner(scene, host, loss, loss.stage)
+
+
 def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
     device, own = host.plan.device, host.plan.address()
     for loss in scene.losses:
-        exchange, stage = loss.exchange, loss.stage
-        if loss.unresolved and (host.plan.is_hub or host.name in (exchange.sender, loss.receiver)):
-            yield from _asking("resolving", device)
-        elif not loss.unresolved and loss.node == host.name and stage in CARRIED:
-            yield from carried(scene, host, stage)
-        elif not loss.unresolved and loss.node == host.name and stage != "cloud":
-            yield _inner(scene, host, loss, stage)
+        yield from of_loss(scene, host, loss)
     if len(scene.topology.hubs) > 1 and host.plan.holder == "bond":  # the second leg is missed only without the first
         yield from carried(scene, host, "decapsulation")
     untraced = not scene.losses and not any(exchange.sightings for exchange in scene.trial.exchanges)
@@ -161,7 +170,8 @@ def _inner(scene: Scene, host: HostScene, loss: Loss, stage: str = "delivery") -
     to = exchange.to or (host.plan.broadcast() if "broadcast" in exchange.kind else None)
     source, kind = scene.hosts[exchange.sender].plan.address(), KINDS.get(exchange.kind, "broadcast")
     passed = {"delivery": INCOMING, "sending": OUTGOING}.get(stage, FORWARDED)
-    return stage, passed, PacketPattern(UDP, device, device, source, to, kind=kind)
+    length = loss.size + UDP_HEADERS if loss.size else None
+    return stage, passed, PacketPattern(UDP, device, device, source, to, loss.port or None, kind, length=length)
 
 
 def _unanswered(scene: Scene, host: HostScene) -> Iterator[Passing]:
