@@ -8,6 +8,7 @@ from lab.checkup.check import Check
 from lab.checkup.underlay_probe import Crossing, UnderlayPath
 from lab.clouds import firmware
 from lab.clouds.firmware import Carrier
+from lab.diagnose.rules.host.firewall_exceptions import inserted
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall, Verdict
@@ -17,8 +18,8 @@ REJECTIONS = (9, 10, 13)
 NO_PROTOCOL, NO_PORT = 2, 3
 """Codes of ICMP unreachable: those of firewalls; what a kernel answers without such a driver, or such a tunnel."""
 
-IN_NFT = "accept    # and in /etc/nftables.conf"
-IN_IPTABLES = "-j ACCEPT    # and save it: netfilter-persistent save, or the like"
+IN_NFT = "and in /etc/nftables.conf"
+IN_IPTABLES = "and save it: netfilter-persistent save, or the like"
 NFT, IPTABLES = "nft", "iptables"
 TO, FROM = ("output", "-d", "daddr"), ("input", "-s", "saddr")
 
@@ -165,7 +166,6 @@ def _exception(
     hook, short, long = way
     if chain is None and firewall is not None and firewall.tools == {NFT}:
         chain = next((rules[0] for rules in firewall.chains.values() if rules[0].hook == hook), None)
-    if chain is not None and chain.tool == NFT:
-        return f"sudo nft insert rule {' '.join(chain.place[1:])} ip {long} {peer} {carrier.nft} {IN_NFT}"
-    tool = chain.tool if chain else IPTABLES
-    return f"sudo {tool} -I {hook.upper()} {short} {peer} {carrier.iptables} {IN_IPTABLES}"
+    chain = chain or FirewallRule(IPTABLES, "ip", "filter", hook.upper())
+    match = f"{short} {peer} {carrier.iptables}", f"ip {long} {peer} {carrier.nft}"
+    return f"sudo {inserted(chain, match)}    # {IN_NFT if chain.tool == NFT else IN_IPTABLES}"

@@ -19,7 +19,7 @@ import secrets
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lab.checkup.live_host import LiveHost, Result, each
 from lab.clouds.firmware import GRE, Carrier
@@ -101,20 +101,7 @@ def cross(ways: Sequence[UnderlayPath], deadline: float) -> tuple[list[Crossing]
     rooted = {role: host for role, host in hosts.items() if host.node.rooted}
     trial = _Trial([way for way in ways if way.sender.host.role in rooted], rooted, deadline)
     trial.run()
-    return [_judged(way, trial) for way in ways], trial.lost
-
-
-def _judged(way: UnderlayPath, trial: _Trial) -> Crossing:
-    sender, receiver = way.sender.host.role, way.receiver.host.role
-    for role in (sender, receiver):
-        if role in trial.lost:
-            return Crossing(way, unchecked=f"{role}: {getattr(trial.lost[role], 'message', '')}")
-    if sender not in trial.hosts:
-        return Crossing(way, unchecked=f"needs root on {sender}, which sends it (--sudo)")
-    crossing = trial.seen(way)
-    if not crossing.left and not crossing.arrived:
-        return replace(crossing, refused=trial.refusal(way))
-    return crossing
+    return [trial.crossing(way) for way in ways], trial.lost
 
 
 class _Trial:
@@ -124,36 +111,44 @@ class _Trial:
         self.ways, self.hosts, self.deadline = ways, hosts, deadline
         self.lost: dict[str, OvercastError] = {}
         self._sockets: dict[str, list[int]] = {}
-        self._outstanding: dict[bytes, UnderlayPath] = {}
+        self._outstanding = {way.small: way for way in ways}
+        full = [way for way in ways if way.receiver.host.role in hosts and way.full >= LEAST_FULL]
+        self._outstanding |= {way.large: way for way in full}
         self._frames: dict[str, list[Sighting]] = {}
 
     def run(self) -> None:
         self._sockets = self._each(self._open)
-        for way in self.ways:
-            self._outstanding[way.small] = way
-            if way.receiver.host.role in self.hosts and way.full >= LEAST_FULL:
-                self._outstanding[way.large] = way
         for number in range(ROUNDS):
             if self._outstanding:
-                self._round(with_others=number > 0)
+                came = self._each(functools.partial(self._round, with_others=number > 0))
+                for tag in itertools.chain(*came.values()):
+                    self._outstanding.pop(tag, None)
         self._frames = self._each(self._captured)
-        self._each(self._close)
 
-    def seen(self, way: UnderlayPath) -> Crossing:
-        at_sender = self._frames.get(way.sender.host.role, [])
-        at_receiver = [one.frame for one in self._frames.get(way.receiver.host.role, []) if not one.outgoing]
+    def crossing(self, way: UnderlayPath) -> Crossing:
+        sender, receiver = way.sender.host.role, way.receiver.host.role
+        for role in (sender, receiver):
+            if role in self.lost:
+                return Crossing(way, unchecked=f"{role}: {getattr(self.lost[role], 'message', '')}")
+        if sender not in self.hosts:
+            return Crossing(way, unchecked=f"needs root on {sender}, which sends it (--sudo)")
+        at_sender = self._frames.get(sender, [])
+        at_receiver = [one.frame for one in self._frames.get(receiver, []) if not one.outgoing]
+        left = any(one.outgoing and way.small in one.frame for one in at_sender)
+        arrived = any(way.small in frame and not _is_icmp(frame) for frame in at_receiver)
         returned = errors(one for one in at_sender if not one.outgoing and way.small in one.frame)
         return Crossing(
             way,
-            left=any(one.outgoing and way.small in one.frame for one in at_sender),
-            arrived=any(way.small in frame and not _is_icmp(frame) for frame in at_receiver),
-            delivered=way.receiver.host.role in self.hosts and way.small not in self._outstanding,
+            refused="" if left or arrived else self._refusal(way),
+            left=left,
+            arrived=arrived,
+            delivered=receiver in self.hosts and way.small not in self._outstanding,
             full=way.large not in self._outstanding,
             others=frozenset(name for name, tag in way.others.items() if any(tag in frame for frame in at_receiver)),
             answer=next((one for one in returned if one.kind == UNREACHABLE), None),
         )
 
-    def refusal(self, way: UnderlayPath) -> str:
+    def _refusal(self, way: UnderlayPath) -> str:
         """The error of the sender's kernel at the next send."""
         node = way.sender.host.node
         try:
@@ -178,34 +173,27 @@ class _Trial:
         tunnel = node.call(Agent.open, **options.raw(protocol))
         return node.machine.batch([tunnel, node.call(Agent.open, **options.ICMP)])
 
-    def _close(self, role: str) -> None:
-        self.hosts[role].node.machine.tell([call(Agent.close, self._sockets[role])])
-
     def _captured(self, role: str) -> list[Sighting]:
+        """What was captured of the packets of a host's ways; its sockets are closed."""
         node = self.hosts[role].node
+        node.machine.tell([call(Agent.close, self._sockets[role])])
         tags = [tag for way in self.ways if role in (way.sender.host.role, way.receiver.host.role) for tag in way.tags]
         return sightings.collect([node], tags)
 
-    def _round(self, *, with_others: bool) -> None:
-        self._each(functools.partial(self._send, with_others=with_others))
-        # the packets are under way to all hosts before any of them is waited for
-        for tag in itertools.chain(*self._each(self._wait).values()):
-            self._outstanding.pop(tag, None)
-
-    def _send(self, role: str, *, with_others: bool) -> None:
+    def _round(self, role: str, *, with_others: bool) -> list[bytes]:
+        """Sends what has not arrived, and returns what has come to the host after a while."""
         node = self.hosts[role].node
-        calls = []
-        for tag, way in self._outstanding.items():
-            if way.sender.host.role != role:
-                continue
-            packets = [_packet(way, tag)]
-            if with_others and tag == way.small:
-                packets += _others(way)
-            # that a packet is refused is found out later: the others are to be sent in any case
-            to = [way.receiver.address, 0]
-            calls += [node.call(Agent.send_fence, packet, to, **options.RAW) for packet in packets]
-        if calls:
-            node.machine.batch(calls)
+        own = [(tag, way) for tag, way in self._outstanding.items() if way.sender.host.role == role]
+        packets = [(way, _packet(way, tag)) for tag, way in own]
+        packets += [(way, packet) for tag, way in own if with_others and tag == way.small for packet in _others(way)]
+        # that a packet is refused is found out later: the others are to be sent in any case
+        sends = [
+            node.call(Agent.send_fence, packet, [way.receiver.address, 0], **options.RAW) for way, packet in packets
+        ]
+        awaited = self._awaited(role)
+        within = max(0.0, min(PATIENCE, self.deadline - time.monotonic()))
+        *_, missing = node.machine.batch([*sends, call(Agent.wait_for, [*map(list, awaited)], within)])
+        return [tag for position, (_, tag) in enumerate(awaited) if position not in (missing or ())]
 
     def _awaited(self, role: str) -> list[tuple[int, bytes]]:
         """What is to come to a host: the tunnel's packets; errors about its own, from hosts that show nothing else."""
@@ -217,13 +205,6 @@ class _Trial:
             elif way.sender.host.role == role and way.receiver.host.role not in self.hosts:
                 awaited.append((icmp, tag))
         return awaited
-
-    def _wait(self, role: str) -> list[bytes]:
-        """What has come of it, after a while."""
-        awaited = self._awaited(role)
-        within = max(0.0, min(PATIENCE, self.deadline - time.monotonic()))
-        (missing,) = self.hosts[role].node.machine.batch([call(Agent.wait_for, [*map(list, awaited)], within)])
-        return [tag for position, (_, tag) in enumerate(awaited) if position not in missing]
 
 
 def _packet(way: UnderlayPath, tag: bytes) -> bytes:

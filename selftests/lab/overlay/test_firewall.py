@@ -266,7 +266,7 @@ def test_what_could_not_be_read_is_no_verdict() -> None:
 @pytest.mark.parametrize(
     ("text", "command"),
     [
-        (OCI, "sudo iptables -I INPUT -s 10.0.0.25 -p gre -j ACCEPT"),
+        (OCI, "sudo iptables -t filter -I INPUT -s 10.0.0.25 -p gre -j ACCEPT"),
         (UFW, "sudo ufw insert 1 allow in proto gre from 10.0.0.25"),
         (FIREWALLD, "sudo firewall-cmd --permanent --add-protocol=gre && sudo firewall-cmd --reload"),
         ("mine", "sudo nft insert rule inet mine filter_INPUT ip saddr 10.0.0.25 ip"),

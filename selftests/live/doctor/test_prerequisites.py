@@ -150,7 +150,9 @@ def test_a_hosts_own_firewall_is_distinguished_from_the_clouds(rig: Rig, doctor:
     assert set(report.lines("problem")) == {("hub → spoke2", "UDP 4789"), ("spoke2", "tunnel-packets-dropped")}
     found = report.lines("problem")["hub → spoke2", "UDP 4789"]
     assert "arrives at spoke2 ens3, and its own firewall drops it (INPUT: -p udp" in found
-    assert re.search(r"fix \(spoke2\): sudo iptables-\w+ -I INPUT -s 10.0.0.197 -p udp --dport 4789 -j ACCEPT", found)
+    assert re.search(
+        r"fix \(spoke2\): sudo iptables-\w+ -t filter -I INPUT -s 10.0.0.197 -p udp --dport 4789 -j ACCEPT", found
+    )
 
 
 def test_a_firewall_that_takes_answers_only(rig: Rig, doctor: Doctor) -> None:
@@ -164,7 +166,7 @@ def test_a_firewall_that_takes_answers_only(rig: Rig, doctor: Doctor) -> None:
     found = report.lines("problem")["hub → spoke1", "protocol 47, unsolicited"]
     stateful = "spoke1 accepts it only as ESTABLISHED; drops it once the conntrack entry expires"
     assert f"{stateful} (INPUT: -p gre -j DROP" in found
-    assert re.search(r"fix \(spoke1\): sudo iptables-\w+ -I INPUT -s 10.0.0.197 -p gre -j ACCEPT", found)
+    assert re.search(r"fix \(spoke1\): sudo iptables-\w+ -t filter -I INPUT -s 10.0.0.197 -p gre -j ACCEPT", found)
 
 
 def test_a_firewall_that_takes_only_the_tunnel(rig: Rig, doctor: Doctor) -> None:
