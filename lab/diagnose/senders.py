@@ -6,39 +6,23 @@ And how it listens.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lab.errors import CheckFailed, OvercastError
-from lab.groups import ORGANIZATION, fresh
+from lab.errors import CheckFailed
 from lab.host import Host
 from lab.laboratory import Lab
 from lab.machines.node import Agent
 from lab.probes.host_state import snooping
 from lab.probes.listening import Listening
-from lab.probes.payloads import unique
 
 BURST = 12  # datagrams: one lost by chance is distinguished from a leg that loses all
 MOST_SENDERS = 4
 MOST_SUSPECTS = 2
 GRACE = 0.2  # seconds, as `fences.GRACE`; a diagnosis may be less patient than a verdict
 Listen = Callable[..., Listening]
-
-
-def call_all(lab: Lab) -> None:
-    """Of many hosts, every one sends bursts to all others, so that `few` has those that lose most."""
-    if len(lab.hosts) <= MOST_SENDERS:
-        return
-    for group in (None, fresh(ORGANIZATION))[lab.topology.native :]:
-        with (
-            contextlib.suppress(OSError, OvercastError),  # a host that cannot join or bind
-            lab.listen(lab.plans, group=group, grace=GRACE, patience=None),
-        ):
-            for host in lab.hosts.values():
-                host.udp.send([unique() for _ in range(BURST)], to=group or lab.everyone, lost_if_refused=True)
 
 
 def few(lab: Lab) -> list[Host]:

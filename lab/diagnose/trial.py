@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from lab import tunnel_packets
 from lab.diagnose.groups import UDP_HEADERS
-from lab.diagnose.senders import BURST, GRACE, Listen, call_all, few, impatient, joined
+from lab.diagnose.senders import BURST, GRACE, MOST_SENDERS, Listen, few, impatient, joined
 from lab.errors import CheckFailed, FramesLost, OvercastError, RootNeeded
 from lab.groups import ORGANIZATION, fresh
 from lab.host import Host
@@ -173,14 +173,24 @@ def unforwarded(pings: Sequence[Answers], hub: str) -> list[tuple[str, str]]:
 
 def run(lab: Lab, groups: Sequence[str] = (), apart: Sequence[Mapping[str, int]] = ()) -> Trial:
     """Runs every exchange; `groups` and what is `apart` are tried in addition to the usual."""
-    call_all(lab)
-    senders = few(lab)
     listen = impatient(lab)
+    _call_all(lab, listen)
+    senders = few(lab)
     exchanges = [*_on_overlay(lab, listen, senders, groups, apart), *_on_underlay(lab, listen, senders)]
     pings6 = _pings(senders[:2], ALL_NODES) if lab.topology.ipv6 else ()
     pings = () if lab.topology.native else _pings(senders, lab.everyone)
     streams = _streams(lab, senders, exchanges) if FABRIC in lab.nodes else []
     return Trial(tuple(exchanges), pings, pings6, tuple(streams))
+
+
+def _call_all(lab: Lab, listen: Listen) -> None:
+    """Of many hosts, every one sends bursts to all others, so that `few` has those that lose most."""
+    group, hosts = fresh(ORGANIZATION), list(lab.hosts.values()) if len(lab.hosts) > MOST_SENDERS else []
+    if not lab.topology.native:
+        bursts = [burst("broadcast", each, lab.others(each), lab.everyone) for each in hosts]
+        exchanged(lab, listen, bursts, follow=False)
+    members = [each for host in hosts for each in to_group(lab, host, group)]
+    exchanged(lab, listen, members, follow=False, group=group)
 
 
 @dataclass(frozen=True)
@@ -339,13 +349,8 @@ def _followed(lab: Lab, heard: Listening, exchanges: list[Exchange]) -> list[Exc
 
 def _streams(lab: Lab, senders: Sequence[Host], exchanges: Sequence[Exchange]) -> list[TcpConnection]:
     """A connection each way between the ends of every tunnel that unicast datagrams reach both ways."""
-    apart = {
-        frozenset((each.sender, name))
-        for each in exchanges
-        if (each.kind, each.network) == ("unicast", "overlay")
-        for name in each.receivers
-        if each.lost(name)
-    }
+    unicast = [one for one in exchanges if (one.kind, one.network) == ("unicast", "overlay")]
+    apart = {frozenset((one.sender, *one.receivers)) for one in unicast if any(map(one.lost, one.receivers))}
     ends = joined(lab, senders)
     return [_stream(client, server) for client, server in ends if frozenset((client.name, server.name)) not in apart]
 
