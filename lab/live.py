@@ -16,13 +16,15 @@ from typing import Any, Literal
 
 from lab.clouds import firmware
 from lab.clouds.providers import provider
+from lab.diagnose.rules.overlay import vrrp_masters
 from lab.errors import EnvironmentProblem, RootNeeded
+from lab.firewall.verdicts import Firewall
 from lab.laboratory import Lab
 from lab.machines.base import Machine, call
 from lab.machines.live.hosts import HostSpec
 from lab.machines.node import Agent, Node, Observed, ask_all
 from lab.model import Finding, Topology, Underlay
-from lab.overlay.recognition import incomplete, readback, several_overlays
+from lab.overlay.recognition import incomplete, readback, several_overlays, spares
 from lab.overlay.recognition.detection import DetectedOverlay, tried, understand
 from lab.overlay.recognition.layouts import Layout, described
 from lab.probes import agent_sync, options
@@ -32,6 +34,7 @@ from lab.probes.deadlines import LIVE_MOST, Flow, Learnt
 from lab.probes.host_state import in_use, ipv6, snooping
 from lab.probes.listening import Listening
 from lab.probes.payloads import FIRST_PORT, LAST_PORT, PROBES_FROM
+from lab.stack.records import typed
 
 DISCARD = 9
 """The discard port, on which no program listens (RFC 863)."""
@@ -153,7 +156,7 @@ def looked(
     everything, seen = seen, several_overlays.chosen(seen, overlay)
     machines = {name: node.machine for name, node in nodes.items()}
     understood = by_delivery(understand(seen), machines, nodes, seen, lost)
-    understood = replace(understood, findings=tuple(_located(understood.findings, nodes)))
+    understood = replace(understood, findings=tuple(_located(understood.findings, nodes, seen)))
     network = understood.topology.nodes[0].overlay.network if understood.topology else None
     understood = replace(understood, notes=(*understood.notes, *several_overlays.notes(everything, network)))
     if understood.topology is None:
@@ -170,14 +173,34 @@ def looked(
     return LiveOverlay(lab, understood.findings, seen, notes=understood.notes)
 
 
-def _located(findings: Sequence[Finding], nodes: Mapping[str, Node]) -> list[Finding]:
-    """The findings; a tunnel that is missing may be in another network namespace of its host."""
+def _located(
+    findings: Sequence[Finding], nodes: Mapping[str, Observed], seen: Mapping[str, readback.ConfiguredNode]
+) -> list[Finding]:
+    """
+    The findings, with what only the hosts themselves can answer.
+
+    A tunnel that is missing may be in another network namespace of its host; a firewall may have made two VRRP masters.
+    """
     asked = [
         node for name, node in nodes.items() if (name, "tunnel-missing") in {(one.node, one.code) for one in findings}
     ]
     answers = ask_all([(node, node.call(Agent.tunnels_elsewhere)) for node in asked])
     there = {node.name: answer for node, answer in zip(asked, answers, strict=True)}
-    return [incomplete.in_other_namespace(finding, there.get(finding.node, ())) for finding in findings]
+    located = [incomplete.in_other_namespace(finding, there.get(finding.node, ())) for finding in findings]
+    return [_with_firewalls(one, nodes, seen) if one.code == spares.TWO_MASTERS else one for one in located]
+
+
+def _with_firewalls(
+    finding: Finding, nodes: Mapping[str, Observed], seen: Mapping[str, readback.ConfiguredNode]
+) -> Finding:
+    """The finding of two VRRP masters, with the firewall that drops one's advertisements, where root can read it."""
+    spare = spares.found(seen)
+    if spare is None:
+        return finding
+    asked = [nodes[name] for name in (spare.standby, spare.hub) if nodes[name].rooted]
+    answers = ask_all([(node, node.call(Agent.firewall)) for node in asked])
+    rules = {node.name: Firewall(typed("firewall", one)) for node, one in zip(asked, answers, strict=True)}
+    return vrrp_masters.explained(spare, seen, rules)
 
 
 def by_delivery(

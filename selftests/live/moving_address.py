@@ -74,7 +74,7 @@ class OwnSources(policy.CloudRule):
 
 @dataclass(frozen=True)
 class Request:
-    """A host asks the cloud for the address; it waits for the answer."""
+    """A host requests the address from the cloud; it waits for the answer."""
 
     host: str
     granted: threading.Event = field(default_factory=threading.Event)

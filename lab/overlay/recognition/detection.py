@@ -69,6 +69,8 @@ def understand(hosts: Mapping[str, ConfiguredNode], otherwise: TunnelOptions | N
 
 def _beside(spare: Spare, hosts: Mapping[str, ConfiguredNode], otherwise: TunnelOptions | None) -> DetectedOverlay:
     """The star of a hub without its standby."""
+    if spare.both_masters:
+        return DetectedOverlay(None, (spares.two_masters(spare, hosts),))
     if spare.why:
         return DetectedOverlay(None, (), layouts.described(spare.why, hosts))
     star = understand(spares.without(hosts, spare), otherwise)

@@ -3,6 +3,8 @@ A hub's standby: the host that takes the hub's address and tunnels over, and is 
 
     hub      10.0.0.200 on its NIC, bridge0 <- tunnels that start at 10.0.0.200
     standby  the same tunnels without that address; or no tunnel yet, and VRRP (protocol 112) on it and on the hub
+
+Where VRRP runs on both and both have the address, both are masters: a finding.
 """
 
 from __future__ import annotations
@@ -11,13 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations
 
-from lab.model import NodePlan, Topology
+from lab.model import Finding, NodePlan, Topology
 from lab.overlay.recognition import tunnel_ends
 from lab.overlay.recognition.layouts import LAYER2, owner
 from lab.overlay.recognition.readback import ConfiguredNode
 
 Hosts = Mapping[str, ConfiguredNode]
 PAIR = 2
+UNDECIDED = "which of them is the hub does not follow from their state"
+NO_MASTER = "VRRP runs on both and has made neither of them the master (to see why: journalctl -u keepalived)"
+NO_VRRP = "VRRP does not run on both of them, so that neither takes it over (to see it: systemctl status keepalived)"
+TWO_MASTERS = "vrrp-two-masters"
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,10 @@ class Spare:
     standby: str
     fact: str
     why: str = ""
+    start: str = ""
+    """The address at which the tunnels of both start."""
+    both_masters: bool = False
+    """Whether VRRP runs on both, and both have that address."""
 
 
 def found(hosts: Hosts) -> Spare | None:
@@ -54,12 +64,16 @@ def _alike(hosts: Hosts) -> Iterator[Spare]:
     """Two hosts whose tunnels have the same starts and ends; the one that has the address of the starts is the hub."""
     for hub, standby in _pairs(hosts, list(hosts)):
         starts = {local for _, local, _, _ in _tunnels(hosts[hub], hosts) & _tunnels(hosts[standby], hosts)}
-        for start in sorted(starts & tunnel_ends.own(hosts[hub])):
-            if start not in tunnel_ends.own(hosts[standby]):
-                yield Spare(hub, standby, f"the same tunnels, without their start {start}")
-            else:
-                both = f"{hub} and {standby} have the same tunnels, and both have {start}, their start"
-                yield Spare(hub, standby, "", f"{both}; which of them is the hub does not follow from their state")
+        for start in sorted(starts):
+            have = [name for name in (hub, standby) if start in tunnel_ends.own(hosts[name])]
+            if have == [hub]:
+                yield Spare(hub, standby, f"the same tunnels, without their start {start}", start=start)
+            elif have != [standby]:
+                which = f"both have {start}, their start" if have else f"neither has {start}, their start"
+                vrrp = "" if all(hosts[name].vrrp for name in (hub, standby)) else NO_VRRP
+                rest = UNDECIDED if have else vrrp or NO_MASTER
+                why = f"{hub} and {standby} have the same tunnels, and {which}; {rest}"
+                yield Spare(hub, standby, "", why, start, both_masters=bool(have) and not vrrp)
 
 
 def _by_vrrp(hosts: Hosts) -> Iterator[Spare]:
@@ -84,3 +98,32 @@ def _tunnels(seen: ConfiguredNode, hosts: Hosts) -> set[tuple[str, str, str, tup
         for device in seen.tunnels()
         if device.tunnel and device.local and device.remote and owner(device.remote, hosts) not in (None, seen.name)
     }
+
+
+def two_masters(spare: Spare, hosts: Hosts, *, at: str = "", why: str = "", fix: str = "") -> Finding:
+    """
+    The finding of a hub and a standby that are both VRRP masters; `at` receives no advertisements of the other one.
+
+    `why` and `fix`: what is known of the reason, and the command for it.
+    """
+    at = at or spare.standby
+    peer = spare.hub if at == spare.standby else spare.standby
+    address = source(spare, hosts[peer])
+    found = (
+        f"{spare.start} is on {at} and on {peer}",
+        why or f"the firewalls on {at} must accept protocol 112 from {address}",
+        f"then restart keepalived on {peer}: it requests the address from the cloud only when it becomes the master",
+    )
+    fix = fix or f"iptables -I INPUT -s {address} -p 112 -j ACCEPT"
+    summary = f"{at} and {peer} are both VRRP masters; expected one"
+    return Finding(TWO_MASTERS, at, nic(spare, hosts[at]), summary, "; ".join(found), fix)
+
+
+def nic(spare: Spare, seen: ConfiguredNode) -> str:
+    """The device that has the address of a master."""
+    return seen.device_with(spare.start) or ""
+
+
+def source(spare: Spare, seen: ConfiguredNode) -> str:
+    """The address that a master's advertisements come from: the first one of its NIC."""
+    return str(seen.addresses_of(nic(spare, seen))[0].ip)

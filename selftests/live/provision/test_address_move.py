@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,13 +21,16 @@ from lab.machines.live.ssh import Connected
 from lab.model import TunnelOptions
 from lab.probes.outage.stream import Stream
 from lab.provision import Provisioned
+from lab.stack import differences, state
 from lab.topology import designs, roles
 from reports.verdict.conformance import INCOMPLETE
 from selftests.live.conftest import Reach, looked_at, on_this_kernel
+from selftests.live.doctor.test_prerequisites import Report, ask
 from selftests.live.measurements.test_stream import READY, rows
 from selftests.live.moving_address import Pair, elected
 from selftests.live.provision.runs import Run, looked
 from selftests.live.rig import Rig
+from selftests.live.test_suite import run as verified
 
 HOSTS = "hub,spoke1,spoke2,spoke3"
 DELAY = 1.0  # seconds that the cloud takes to move the address
@@ -160,3 +166,83 @@ def test_the_address_may_stay_at_the_standby(rig: Rig, pair: Pair, run: Callable
 
     assert status == INCOMPLETE, said
     assert "the hosts are as before the run, but for 10.0.0.200, which VRRP moved from hub to spoke1" in said
+
+
+def doctor(capsys: pytest.CaptureFixture[str], rig: Rig) -> Report:
+    """What the doctor reports of the hosts."""
+    return ask(capsys, f"--hosts={HOSTS}", f"--ssh-config={rig.ssh_config}")
+
+
+@contextlib.contextmanager
+def dropping(rig: Rig) -> Iterator[None]:
+    """For a block, the standby's firewall drops the hub's advertisements."""
+    spoke1 = rig.lab["spoke1"].node
+    assert spoke1.run("iptables", "-A", "INPUT", "-s", "10.0.0.197", "-p", "112", "-j", "DROP")["status"] == 0
+    try:
+        yield
+    finally:
+        spoke1.run("iptables", "-F", "INPUT")
+
+
+def test_two_masters_are_a_finding(
+    rig: Rig, pair: Pair, reach: Reach, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a firewall makes both hosts masters, the finding has its rule; after its fix one host has the address."""
+    provisioned = set_up(reach(HOSTS, config=rig.ssh_config))
+    assert doctor(capsys, rig).lines("problem") == {}
+    with dropping(rig):
+        pair.api.grant("spoke1")
+        pair.await_address("spoke1")
+        report = doctor(capsys, rig)
+        _, result = verified(rig, tmp_path, f"--hosts={HOSTS}", "tests/prerequisites/test_configuration.py")
+        found = report.lines("problem")
+        assert set(found) == {("spoke1", "vrrp-two-masters")}, report.text
+        said = found["spoke1", "vrrp-two-masters"]
+        assert "ens3: spoke1 and hub are both VRRP masters; expected one (10.0.0.200 is on spoke1 and on hub; " in said
+        assert "a firewall on spoke1 drops protocol 112 from 10.0.0.197 (" in said
+        assert result["verdict"] == "nonconformant"
+        assert [(one["code"], one["node"]) for one in result["findings"]] == [("vrrp-two-masters", "spoke1")]
+        ((place, fix),) = re.findall(r"fix \((\w+)\): (.*)", said)
+        assert rig.lab[place].node.run("sh", "-c", fix)["status"] == 0
+        pair.await_address("spoke1", present=False)
+
+        # the cloud has the address at spoke1 until the hub requests it again, as the finding states
+        pair.stop("hub")
+        pair.api.grant("spoke1")
+        pair.start("hub")
+        pair.api.grant("hub")
+        pair.await_address("spoke1", present=False)
+        assert doctor(capsys, rig).lines("problem") == {}
+    provisioned.restore()
+
+
+def test_without_a_master_no_command_is_printed(
+    rig: Rig, pair: Pair, reach: Reach, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where keepalived has ended on both hosts, the doctor reports that neither has the tunnels' address."""
+    provisioned = set_up(reach(HOSTS, config=rig.ssh_config))
+    for name in reversed(pair.names):
+        pair.stop(name)
+
+    report = doctor(capsys, rig)
+    pair.start("hub")
+    pair.api.grant("hub")
+    pair.await_address("hub")
+    provisioned.restore()
+
+    why = "layout not understood: hub and spoke1 have the same tunnels, and neither has 10.0.0.200, their start"
+    assert why in report.text
+    assert "systemctl status keepalived" in report.text
+    assert report.lines("problem") == {}, report.text
+
+
+def test_a_run_changes_nothing(rig: Rig, pair: Pair, reach: Reach, tmp_path: Path) -> None:
+    """A run without --provision finds the hosts conformant, and leaves them as they were."""
+    provisioned = set_up(reach(HOSTS, config=rig.ssh_config))
+    before = state.of(rig.lab.nodes)
+    done, result = verified(rig, tmp_path, "--hosts=spoke3,spoke1,hub,spoke2")
+    assert differences.compared(before, state.of(rig.lab.nodes)) == []
+    provisioned.restore()
+
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    assert (result["verdict"], result["findings"], result["environment"]["topology"]) == ("conformant", [], "standby")
