@@ -132,7 +132,8 @@ def _codes(path: Path, call: ast.Call) -> list[str]:
 
 
 def _named(text: str) -> set[str]:
-    return {name for _, name, _, _ in string.Formatter().parse(text) if name} - {"node", "device"}
+    names = {name.partition(".")[0] for _, name, _, _ in string.Formatter().parse(text) if name}
+    return names - {"node", "device", "plan"}
 
 
 def test_the_tables_of_findings_are_up_to_date() -> None:

@@ -91,8 +91,8 @@ class HostScene:
     def declared(
         self, code: str, interface: str, evidence: str | None = None, fix: str | None = None, **values: object
     ) -> Finding:
-        """A finding at this host in the words of its code (`codes.declared`)."""
-        return declared(code, self.name, interface, evidence, fix, **values)
+        """A finding at this host in the words of its code, which have its `{plan}` (`codes.declared`)."""
+        return declared(code, self.name, interface, evidence, fix, plan=self.plan, **values)
 
 
 @dataclass(frozen=True)

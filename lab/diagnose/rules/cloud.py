@@ -12,7 +12,7 @@ from lab.diagnose.effects import can_lose, unexplained
 from lab.diagnose.losses import Loss
 from lab.diagnose.scene import HostScene, Scene
 from lab.diagnose.trial import CONTROL_TTL
-from lab.model import CLOUD, Finding, mac_of
+from lab.model import CLOUD, Finding, Network, mac_of
 from lab.overlay.recognition import readback
 from lab.overlay.recognition.readback import Device, carrier_of
 from lab.stack.records import Port
@@ -32,7 +32,7 @@ def blocked(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     for (start, end), loss in ways.items():
         if any(can_lose(scene, one, loss) for one in causes):
             continue
-        if _control_passes(scene, start, end):
+        if _unicast_passes(scene, "underlay", start, end) is not False:  # of many spokes a few send
             dropped[start, end] = loss
         else:
             plan, to = scene.hosts[end].plan, scene.hosts[end].plan.address("underlay")
@@ -65,11 +65,10 @@ def _opening(scene: Scene, carrier: Carrier, senders: Iterable[str]) -> str:
     return f"{command}    # {'; '.join(notes)}" if notes else command
 
 
-def _control_passes(scene: Scene, start: str, end: str) -> bool:
-    for exchange in scene.trial.of("unicast", "underlay"):
-        if exchange.sender == start and end in exchange.receivers:
-            return not exchange.refused and bool((exchange.heard or {}).get(end))
-    return True  # of many spokes a few send: nothing contradicts it
+def _unicast_passes(scene: Scene, network: Network, start: str, end: str) -> bool | None:
+    """Whether unicast from one host reached another on a network; None: it was not tried."""
+    tried = [one for one in scene.trial.of("unicast", network) if (one.sender, *one.receivers) == (start, end)]
+    return any(one.hearers for one in tried) if tried else None
 
 
 def floods(scene: Scene) -> Iterator[Finding]:
@@ -89,16 +88,12 @@ def domain(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     if not scene.topology.native:
         return
     lost = [loss for loss in unexplained(scene, causes) if loss.whole and loss.exchange.kind == "multicast"]
-    ends = [{loss.exchange.sender, loss.receiver} for loss in lost if _unicast_passes(scene, loss)]
+    ways = [(loss.exchange.sender, loss.receiver) for loss in lost]
+    ends = [{*way} for way in ways if _unicast_passes(scene, "overlay", *way)]
     common = [name for name in scene.hosts if ends and all(name in both for both in ends)]
     if common and delivering:
         at = (FABRIC, common[-1]) if scene.fabric else (CLOUD, "")
         yield declared("subnet-not-in-domain", *at, host=common[-1], loss=lost[0], associate=delivering.associate)
-
-
-def _unicast_passes(scene: Scene, loss: Loss) -> bool:
-    pair = (loss.exchange.sender, loss.receiver)
-    return any(not one.lost(loss.receiver) for one in scene.trial.of("unicast") if (one.sender, *one.receivers) == pair)
 
 
 def hops(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:

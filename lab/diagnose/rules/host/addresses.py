@@ -13,11 +13,16 @@ from lab.overlay.recognition.readback import Device
 
 
 def overlay_address(scene: Scene, host: HostScene) -> Iterator[Finding]:
-    """Every host has its overlay address, with the overlay's prefix, on its overlay device."""
+    """
+    Every host has its overlay address on its overlay device, as planned.
+
+    The kernel never sends from one of scope `host` (ip-address(8)); programs ask for the broadcast address.
+    """
     if host.device is None:
         return
     plan, device = host.plan, host.plan.device
-    own = [address for address in host.seen.addresses_of(device) if address.ip == plan.overlay.ip]
+    placed = commands.placed(scene.topology, plan)
+    own = [entry for entry in host.readings["addresses"] if (entry.dev, entry.local) == (device, plan.address())]
     if not own:
         elsewhere = [(name, address) for name, address in host.seen.addresses if address.ip == plan.overlay.ip]
         moved = "".join(f"ip addr del {address} dev {name} && " for name, address in elsewhere)
@@ -28,33 +33,16 @@ def overlay_address(scene: Scene, host: HostScene) -> Iterator[Finding]:
         others = [one for one in host.seen.addresses_of(device) if one.ip not in taken]
         moved += "".join(f"ip addr del {one} dev {device} ; " for one in others)
         behind = "".join(f" && ip addr add {one} dev {device}" for one in others)
-        yield host.declared(code, device, found, f"{moved}{commands.placed(scene.topology, plan)}{behind}")
-    elif plan.overlay not in own:
-        wrong = own[0]
-        held = [one for one in host.readings["addresses"] if (one.dev, one.local) == (device, str(wrong.ip))]
-        peer = next((f"{wrong.ip} peer {one.peer}/{one.prefixlen}" for one in held if one.peer), str(wrong))
-        found = f"{wrong}, broadcast {wrong.network.broadcast_address}; expected {plan.overlay}, {plan.broadcast()}"
-        again = commands.placed(scene.topology, plan)
-        yield host.declared("prefix-mismatch", device, found, f"ip addr del {peer} dev {device} && {again}")
-
-
-def as_configured(scene: Scene, host: HostScene) -> Iterator[Finding]:
-    """
-    The overlay address has the scope and the broadcast address that it has by itself.
-
-    The kernel never sends from one of scope `host` (ip-address(8)); programs ask for the broadcast address.
-    """
-    plan, device = host.plan, host.plan.device
-    for entry in host.readings["addresses"] if host.device is not None else ():
-        if entry.dev != device or entry.local != plan.address():
-            continue
-        again = f"ip addr del {plan.overlay} dev {device} && {commands.placed(scene.topology, plan)}"
+        yield host.declared(code, device, found, f"{moved}{placed}{behind}")
+    elif all(entry.prefixlen != plan.overlay.network.prefixlen for entry in own):
+        wrong = IPv4Interface((own[0].local, own[0].prefixlen))
+        peer = f"{wrong.ip} peer {own[0].peer}/{own[0].prefixlen}" if own[0].peer else wrong
+        yield host.declared("prefix-mismatch", device, wrong=wrong, peer=peer, placed=placed)
+    for entry in own:
         if entry.scope == "host":
-            yield host.declared("overlay-address-scope", device, f"{plan.overlay} dev {device} scope host", again)
-        own = entry.prefixlen == plan.overlay.network.prefixlen
-        if own and entry.broadcast not in (None, plan.broadcast()):
-            found = f"{plan.overlay} brd {entry.broadcast}; expected {plan.broadcast()}"
-            yield host.declared("broadcast-address-wrong", device, found, again)
+            yield host.declared("overlay-address-scope", device, placed=placed)
+        if entry.prefixlen == plan.overlay.network.prefixlen and entry.broadcast not in (None, plan.broadcast()):
+            yield host.declared("broadcast-address-wrong", device, broadcast=entry.broadcast, placed=placed)
 
 
 def misplaced(scene: Scene) -> Iterator[Finding]:
@@ -131,9 +119,8 @@ def nic(scene: Scene, host: HostScene) -> Iterator[Finding]:
     if device is None or not device.up or not scene.planned:
         return
     if all(address.ip != plan.underlay.ip for address in host.seen.addresses_of(plan.nic)):
-        has = ", ".join(str(address) for address in host.seen.addresses_of(plan.nic)) or "no address"
-        found = f"it has {has}; expected {plan.underlay.ip}"
-        yield host.declared("underlay-address-missing", plan.nic, found, commands.placed_outside(plan))
+        has = ", ".join(map(str, host.seen.addresses_of(plan.nic))) or "no address"
+        yield host.declared("underlay-address-missing", plan.nic, has=has, placed=commands.placed_outside(plan))
     if device.mac != plan.underlay_mac:
         yield host.declared("nic-mac-changed", plan.nic, mac=device.mac, expected=plan.underlay_mac)
 

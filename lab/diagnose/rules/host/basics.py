@@ -62,10 +62,9 @@ def connections(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """The kernels have room for the connections that they track."""
     dropped, held, most = host.counted.get(DROPPED, 0), *map(host.parameter, (CONNECTIONS, MOST_CONNECTIONS))
     if dropped and held >= FULL * most:  # with room, the kernel drops what it tracked twice at the same time
-        lost = f"{dropped} packets dropped (drop in /proc/net/stat/nf_conntrack)"
-        found = f"{held} connections, room for {most}; {lost}"
         elsewhere = ELSEWHERE.format(host.name) if scene.planned else ""
-        yield host.declared("conntrack-full", "", found, more=TIMES * most, elsewhere=elsewhere)
+        more = TIMES * most
+        yield host.declared("conntrack-full", "", held=held, most=most, dropped=dropped, more=more, elsewhere=elsewhere)
 
 
 def directed_broadcast(host: HostScene) -> Iterator[Finding]:

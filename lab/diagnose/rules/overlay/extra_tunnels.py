@@ -68,12 +68,8 @@ def _joins(host: HostScene, device: Device) -> bool:
 def _joined_from(far: HostScene, host: HostScene, device: Device) -> bool:
     """Whether the other end of a tunnel is part of the overlay."""
     own = device.tunnel
-    ends = [other for other in far.seen.tunnels() if other.tunnel and other.tunnel.remote == host.plan.endpoint]
-    alike = [
-        end
-        for end in ends
-        if own and end.tunnel and (end.tunnel.vni, end.tunnel.input_key) == (own.vni, own.output_key)
-    ]
+    ends = [(end, end.tunnel) for end in far.seen.tunnels() if end.tunnel and end.remote == host.plan.endpoint]
+    alike = [end for end, its in ends if own and (its.vni, its.input_key) == (own.vni, own.output_key)]
     return any(_joins(far, end) for end in alike)
 
 

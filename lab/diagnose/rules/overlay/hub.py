@@ -84,13 +84,9 @@ def strangers(scene: Scene, hub: HostScene) -> Iterator[Finding]:
     """Ports that are no tunnels of the overlay."""
     bridge = scene.topology.bridge
     for port in hub.seen.ports_of(bridge):
-        if (
-            port.name in scene.topology.ports(hub.name)
-            or port.tunnel is not None
-            or not (scene.planned or port.name == hub.plan.nic)
-        ):
-            continue
-        yield hub.declared("stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}")
+        a_tunnel = port.tunnel is not None or port.name in scene.topology.ports(hub.name)
+        if not a_tunnel and (scene.planned or port.name == hub.plan.nic):
+            yield hub.declared("stray-port", port.name, f"{port.kind or 'a NIC'}, master {bridge}")
 
 
 def forwarding_entries(scene: Scene, bridging: HostScene) -> Iterator[Finding]:

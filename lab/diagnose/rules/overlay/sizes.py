@@ -69,11 +69,7 @@ def _size(host: HostScene, device: Device, expected: int, found: Collection[int]
 
 def black_holes(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
     """Where small frames pass and full-size ones are lost on the underlay."""
-    small = {
-        (loss.exchange.sender, loss.receiver)
-        for loss in scene.losses
-        if loss.exchange.kind == "broadcast" and loss.lost
-    }
+    small = {(one.exchange.sender, one.receiver) for one in scene.losses if one.exchange.kind == "broadcast"}
     for loss in unexplained(scene, found):
         way = (loss.exchange.sender, loss.receiver)
         if loss.exchange.kind != FULL_SIZE or not loss.whole or way in small or loss.last is None:

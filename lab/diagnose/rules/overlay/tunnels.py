@@ -49,23 +49,23 @@ def missing_or_down(scene: Scene) -> Iterator[Finding]:
             remote, routed = far.plan.endpoint, _routed(scene, host)
             yield host.declared("tunnel-renamed", name, other=other.name, remote=remote, routed=routed)
         elif device is None or device.tunnel is None:
-            device = host.seen.devices.get(name)
-            bare = next((one for one in BARE if device and device.tunnel and device.details.get(one)), None)
-            if device is not None and bare:
-                again = commands.again(scene.topology, host.plan, far.name, device)
-                yield host.declared("tunnel-without-ethernet", name, fix=again, kind=device.kind, option=BARE[bare])
-                continue
-            if device is not None:
-                found = f"{name} is of another kind, {device.kind}"
-                fix = commands.again(scene.topology, host.plan, far.name, device)
-            else:
-                found = host.inventory
-                fix = commands.tunnel(scene.topology, host.plan, far.name)
-            summary = f"{host.name} has no tunnel to {far.name}"
-            missing = host.finding("tunnel-missing", name, summary, found, fix)
-            yield in_other_namespace(missing, scene.elsewhere.get(host.name, ()))
+            yield _missing(scene, host, far, name)
         elif not device.up and not (host.plan.holder == "bond" and device.master is None):  # `two_hubs` names that
             yield host.declared("tunnel-down", name, routed=_routed(scene, host))
+
+
+def _missing(scene: Scene, host: HostScene, far: HostScene, name: str) -> Finding:
+    """No tunnel, a device of another kind by its name, or a tunnel that carries no Ethernet."""
+    device = host.seen.devices.get(name)
+    if device is None:
+        found, again = host.inventory, commands.tunnel(scene.topology, host.plan, far.name)
+    else:
+        again = commands.again(scene.topology, host.plan, far.name, device)
+        for option in (BARE[one] for one in BARE if device.tunnel and device.details.get(one)):
+            return host.declared("tunnel-without-ethernet", name, fix=again, kind=device.kind, option=option)
+        found = f"{name} is of another kind, {device.kind}"
+    missing = host.finding("tunnel-missing", name, f"{host.name} has no tunnel to {far.name}", found, again)
+    return in_other_namespace(missing, scene.elsewhere.get(host.name, ()))
 
 
 def _routed(scene: Scene, host: HostScene) -> str:
@@ -90,24 +90,21 @@ def renamed(scene: Scene, host: HostScene, far: HostScene) -> Device | None:
 def endpoints(scene: Scene) -> Iterator[Finding]:
     """An end that starts or leads where the other one is not."""
     for host, far, device, tunnel in scene.made_ends():
-        near_address, far_address = host.plan.endpoint, far.plan.endpoint
+        far_address = far.plan.endpoint
         route, again = host.seen.route_to(far_address), commands.again(scene.topology, host.plan, far.name, device)
         if far_address not in host.seen.remotes(device.name) and host.plan.holder != "mesh":
             remote = tunnel.remote or "none of its own (external)"
-            found = f"remote {remote}; expected {far_address} ({far.name})"
             # the kernel makes no second tunnel to one remote
             taken = any(one.remote == far_address for one in host.seen.tunnels())
             fix = _all_again(scene, host) if taken else again
-            yield host.declared("tunnel-remote-mismatch", device.name, found, fix)
+            yield host.declared("tunnel-remote-mismatch", device.name, fix=fix, remote=remote, far=far.plan)
         if tunnel.link not in (None, host.plan.nic):
-            found = f"dev {tunnel.link}; expected {host.plan.nic}"
-            yield host.declared("tunnel-device-mismatch", device.name, found, again)
+            yield host.declared("tunnel-device-mismatch", device.name, fix=again, link=tunnel.link)
         # without a local address it has the one that the routing table gives it
         local = tunnel.local or (route.src if route else None)
-        if local not in (None, near_address):
+        if local not in (None, host.plan.endpoint):
             by = "" if tunnel.local else " (by the routing table)"
-            found = f"local {local}{by}; {far.name} expects {near_address}"
-            yield host.declared("tunnel-local-mismatch", device.name, found, again)
+            yield host.declared("tunnel-local-mismatch", device.name, fix=again, local=local, by=by, far=far.name)
 
 
 def _all_again(scene: Scene, host: HostScene) -> str:
@@ -166,9 +163,9 @@ def hops(scene: Scene) -> Iterator[Finding]:
     for host, far, device, tunnel in scene.made_ends():
         if (tunnel.ttl or 0) > spent:
             continue
-        found = f"ttl {tunnel.ttl or 'inherit'}; routers of the underlay spend {spent}"
-        code = "tunnel-ttl-inherit" if tunnel.ttl is None else "tunnel-ttl-too-low"
-        yield host.declared(code, device.name, found, _with_a_ttl(scene, host, device, far.name))
+        too_low = "tunnel-ttl-inherit" if tunnel.ttl is None else "tunnel-ttl-too-low"
+        fix = _with_a_ttl(scene, host, device, far.name)
+        yield host.declared(too_low, device.name, fix=fix, ttl=tunnel.ttl or "inherit", spent=spent)
 
 
 def _with_a_ttl(scene: Scene, host: HostScene, device: Device, peer: str) -> str:
