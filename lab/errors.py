@@ -63,8 +63,19 @@ class RootNeeded(NotRun):
 
 
 class CheckFailed(OvercastError, AssertionError):
-    """The overlay does not meet a requirement.  `paths`: how far what was sent came (`probes.paths`), as data."""
+    """
+    The overlay does not meet a requirement.  `paths`: how far what was sent came (`probes.paths`), as data.
 
-    def __init__(self, message: str, *, remedy: str | None = None, paths: Sequence[Mapping[str, Any]] = ()) -> None:
+    `unfollowed`: the same of what was not captured on its way, without places.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str | None = None,
+        paths: Sequence[Mapping[str, Any]] = (),
+        unfollowed: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         super().__init__(message, remedy=remedy)
-        self.paths = tuple(paths)
+        self.paths, self.unfollowed = tuple(paths), tuple(unfollowed)

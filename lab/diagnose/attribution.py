@@ -26,15 +26,23 @@ OF_GROUPS = frozenset({"MCAST", "SNOOP", "PRE"})
 
 
 def wrong(error: BaseException | None) -> list[Path]:
-    """The paths, of those that a failed check followed, of what was not received as often as expected."""
-    return [path for path in getattr(error, "paths", ()) if path["problem"]]
+    """The paths of what was not received as often as expected: those that the check followed, if it followed any."""
+    followed, others = ([path for path in getattr(error, of, ()) if path["problem"]] for of in ("paths", "unfollowed"))
+    return followed or others
 
 
-def responsible(diagnosis: Diagnosis, paths: Sequence[Path], hubs: Collection[str]) -> list[Finding]:
-    """The findings that explain the paths, the nearest of each; all findings where no path is known."""
+def responsible(
+    diagnosis: Diagnosis, paths: Sequence[Path], hubs: Collection[str], *, changed: bool = False
+) -> list[Finding]:
+    """
+    The findings that explain the paths, the nearest of each; all findings where no path is known.
+
+    `changed`: the test changed its lab, so that a packet may be lost elsewhere than in the lab that was examined.
+    """
     if not paths:
         return list(diagnosis.findings)
-    return list(dict.fromkeys(one for path in paths for one in _nearest(_able(diagnosis, path), path, hubs)))
+    able = [(_able(diagnosis, path, changed=changed), path) for path in paths]
+    return list(dict.fromkeys(one for findings, path in able for one in _nearest(findings, path, hubs)))
 
 
 def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> bool:
@@ -46,7 +54,7 @@ def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> 
     return not has(finding, "groups") or groups or not OF_GROUPS.isdisjoint(map(area_of, requirements))
 
 
-def _able(diagnosis: Diagnosis, path: Path) -> Sequence[Finding]:
+def _able(diagnosis: Diagnosis, path: Path, *, changed: bool) -> Sequence[Finding]:
     """The findings that can lose what was lost, at the place where it was if any can; all if nothing was lost."""
     if path["heard"] > (path["expected"] or 0) and (twice := [one for one in diagnosis.findings if has(one, "twice")]):
         return twice
@@ -54,9 +62,10 @@ def _able(diagnosis: Diagnosis, path: Path) -> Sequence[Finding]:
     if scene is None or loss is None:
         return diagnosis.findings
     here = {path["sender"], path["receiver"]} <= set(scene.topology.plans)  # the test's lab may have further hosts
-    exact = [one for one in diagnosis.findings if here and can_lose(scene, one, loss)]
+    exact = [one for one in diagnosis.findings if here and loss.followed and can_lose(scene, one, loss)]
     able = [one for one in diagnosis.findings if can_lose_kind(scene, one, loss)]
-    return exact or [one for one in able if can_lose_at_stage(scene, one, loss)]
+    at_stage = [one for one in able if can_lose_at_stage(scene, one, loss)]
+    return exact or at_stage or (able if changed else [])
 
 
 def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> list[Finding]:
@@ -82,5 +91,5 @@ def dead(paths: Iterable[Path]) -> set[Flow]:
     return {
         Flow(path["network"], path["kind"], path["sender"], path["receiver"])
         for path in paths
-        if path["expected"] and not path["heard"]
+        if path["expected"] and not path["heard"] and path["legs"]
     }

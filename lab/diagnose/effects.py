@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from lab.diagnose.codes import CODES, has
-from lab.diagnose.losses import Loss
+from lab.diagnose.losses import LARGE, Loss
 from lab.diagnose.rules.host import candidates
 from lab.diagnose.scene import Scene
 from lab.model import Finding
@@ -23,6 +23,8 @@ ON_A_TUNNEL: tuple[Stage, ...] = ("encapsulation", "cloud", "decapsulation")
 UNDERLAY_STAGES: Mapping[Stage, Stage] = {"sending": "encapsulation", "delivery": "decapsulation"}
 """What passes a NIC in the same direction as a packet of the underlay at each stage."""
 FRAGMENTED = "fragmented broadcast"
+OF_SIZES = frozenset({kind for kinds in LARGE.values() for kind in kinds})
+"""The kinds of exchanges that limits of sizes lose alone."""
 ALIKE: tuple[FlowKind, ...] = ("unicast", "broadcast", "multicast", "membership")
 """Kinds of packets that are lost alike where packets are lost by chance."""
 
@@ -40,7 +42,10 @@ def can_lose_kind(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether what a finding names can lose a packet of this kind, wherever it is."""
     code, host = CODES[finding.code], scene.hosts.get(finding.node)
     outer = has(finding, "neighbours") and host is not None and finding.interface == host.plan.nic
-    of_kind = code.kinds is None or not loss.kinds.isdisjoint(code.kinds) or outer
+    if has(finding, "pings") and loss.protocol == candidates.ICMP:
+        return finding.node == loss.receiver and bool(loss.exchange.to)  # an answer has no address
+    of_size = code.kinds is not None and OF_SIZES.issuperset(code.kinds) and loss.large
+    of_kind = code.kinds is None or not loss.kinds.isdisjoint(code.kinds) or outer or of_size
     inner = host is not None and finding.interface in scene.topology.devices(host.name)
     apart = inner and loss.exchange.network == "underlay"
     return of_kind and not has(finding, "nothing") and not apart and _may_take(scene, finding, loss)
@@ -50,9 +55,13 @@ def _may_take(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether the firewall's rule that a finding is about may take a packet that was lost at its host."""
     host = scene.hosts.get(finding.node)
     rules = [one for one in host.firewall if one.drops and one.quoted == finding.rule] if host else []
-    if host is None or not rules or (loss.node != host.name and not loss.unresolved) or loss.stage == "cloud":
+    if host is None or not rules or (loss.followed and loss.node != host.name and not loss.unresolved):
+        return True
+    if loss.followed and loss.stage == "cloud":
         return True
     packets = [*candidates.of_loss(scene, host, loss)]
+    if not loss.followed:
+        packets = [*candidates.at_stages(scene, host, loss, candidates.stages_at(host, loss))]
     if loss.unresolved:  # what resolves an address is carried by tunnels
         packets += [one for stage in candidates.CARRIED for one in candidates.carried(scene, host, stage)]
     return any(candidates.taken(host, rule, candidates.as_met(host, packets)) for rule in rules)
@@ -62,7 +71,7 @@ def can_lose_at_stage(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether what a finding names can lose a packet of any kind that it can lose at this stage."""
     under = UNDERLAY_STAGES.get(loss.stage, loss.stage) if loss.exchange.network == "underlay" else loss.stage
     stages = CODES[finding.code].stages
-    if stages is not None and {loss.stage, under}.isdisjoint(stages) and not loss.unresolved:
+    if stages is not None and {loss.stage, under}.isdisjoint(stages) and not loss.unresolved and loss.followed:
         return False
     if finding.code == "default-ttl-low" and not scene.spends_ttl_of(scene.hosts[finding.node]):
         return False
@@ -119,8 +128,9 @@ def _is_of_groups(loss: Loss, losses: Collection[Loss]) -> bool:
 
 
 def _leaves(loss: Loss) -> tuple[str, str]:
-    """The interface by which a packet was to leave a host, and did not."""
-    return (loss.missing.node, loss.missing.interface) if loss.missing.outgoing else ("", "")
+    """The interface by which a packet was to leave a host, and did not; it did not wait for an answer of ARP."""
+    leaving = loss.missing.outgoing and not loss.unresolved
+    return (loss.missing.node, loss.missing.interface) if leaving else ("", "")
 
 
 def _end(loss: Loss) -> tuple[str, ...]:

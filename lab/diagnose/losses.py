@@ -11,11 +11,14 @@ from typing import Any
 
 from lab.diagnose.trial import FEW_OCTETS, Exchange, ExchangeKind
 from lab.model import Topology
-from lab.probes.capture.paths import ObservationPoint, Stage, carried_to, reached, ways
+from lab.probes.capture.paths import UDP, ObservationPoint, Stage, carried_to, reached, ways
 from lab.probes.capture.sightings import Sighting
 from lab.probes.payloads import tag_of
 
-LARGE: tuple[ExchangeKind, ...] = ("full-size broadcast", "full-size multicast", "fragmented broadcast")
+LARGE: Mapping[str, tuple[ExchangeKind, ...]] = {
+    "broadcast": ("full-size broadcast", "fragmented broadcast"),
+    "multicast": ("full-size multicast",),
+}
 ALSO: Mapping[str, tuple[ExchangeKind, ...]] = {
     "broadcast": ("named broadcast", "limited broadcast"),
     "multicast": ("group",),
@@ -44,15 +47,22 @@ class Loss:
     """Octets of the payload, of what a test missed; an exchange of the trial has it in its kind."""
     port: int = 0
     """Where it was sent, of what a test missed."""
+    protocol: int = UDP
+    followed: bool = True
+    """Whether it is known where it was lost; else `missing` is the receiver's socket."""
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds of exchanges that are lost alike: a test's datagram is also of the kinds for its size and port."""
+        """The kinds of exchanges that are lost alike: a test's datagram is also of the kinds for its port and size."""
         kind: str = self.exchange.kind
-        if not self.size:
+        if not self.size and self.followed:
             return frozenset({kind})
-        large = LARGE if self.size > FEW_OCTETS else ()
-        return frozenset({kind, *ALSO.get(kind, ()), *large})
+        return frozenset({kind, *ALSO.get(kind, ()), *(LARGE.get(kind, ()) if self.large else ())})
+
+    @property
+    def large(self) -> bool:
+        """Whether a limit of sizes may lose it, where it passes small packets."""
+        return self.size > FEW_OCTETS
 
     @property
     def whole(self) -> bool:
@@ -61,7 +71,7 @@ class Loss:
     @property
     def unresolved(self) -> bool:
         """Whether it never left because its receiver's MAC was not resolved, which needs broadcast."""
-        return self.exchange.kind == "unicast" and self.last is None
+        return self.exchange.kind == "unicast" and self.last is None and self.followed
 
     @property
     def stage(self) -> Stage:
@@ -110,15 +120,20 @@ def of_path(path: Mapping[str, Any]) -> Loss | None:
 
     None: nothing was lost, or it was of IPv6, which the trial does not send.
     """
+    sender, receiver = path["sender"], path["receiver"]
     (to, _, port), lost = path["to"].rpartition(":"), (path["expected"] or 0) - path["heard"]
-    if not path["legs"] or not path["legs"][-1]["stage"] or lost <= 0 or ":" in to:
+    if lost <= 0 or ":" in to:
         return None
+    exchange = Exchange(path["kind"], path["network"], sender, (receiver,), to=to)
+    how = {"size": path["size"], "port": int(port), "protocol": path["protocol"]}
+    if not path["legs"]:
+        socket = ObservationPoint(receiver, "", False, "delivery")
+        return Loss(exchange, receiver, lost, None, socket, followed=False, **how)
     *before, end = path["legs"]
     seen = [leg for leg in before if leg["seen"]]
     last = next((_place(leg) for leg in reversed(seen) if leg["stage"]), None)
     inside = _place(seen[-1]) if seen and not seen[-1]["stage"] else None  # only what is in the cloud has no stage
-    exchange = Exchange(path["kind"], path["network"], path["sender"], (path["receiver"],), to=to)
-    return Loss(exchange, path["receiver"], lost, last, _place(end), inside, size=path["size"], port=int(port))
+    return Loss(exchange, receiver, lost, last, _place(end), inside, **how)
 
 
 def _place(leg: Mapping[str, Any]) -> ObservationPoint:

@@ -229,7 +229,9 @@ class Listening:
                 followed, seen = [], [f"  seen: not known, because {incomplete.message}"]
             first = [path.problem for path in followed if path.problem][:1] or [said[0].strip()]
             text = "\n".join([*first, stimulus(self.sent, self.network), *said, *seen])
-            raise CheckFailed(text, paths=[path.data() for path in followed])
+            missing = [name for name, each in problems.items() if each]
+            own = [path.data() for path in self._own_copies(expected) if path.receiver in missing]
+            raise CheckFailed(text, paths=[path.data() for path in followed], unfollowed=own)
 
     def _problems(self, name: str, copies: int) -> list[judgement.Problem]:
         in_time, late = ([each.payload for each in heard] for heard in (self.datagrams[name], self.late.get(name, ())))
@@ -254,6 +256,20 @@ class Listening:
         one_clock = markers.one_kernel(self._nodes.values())
         seen = self.sightings()
         return paths.paths(self._topology, self.sent, self.network, heard, seen, one_clock=one_clock, expected=expected)
+
+    def _own_copies(self, expected: Mapping[str, int]) -> list[Path]:
+        """What the senders were to receive of their own: no interface sees how far that comes."""
+        addresses = {plan.address(of) for plan in self._plans.values() for of in paths.NETWORKS}
+        return [
+            Path(
+                *(one.node, one.node, f"{one.to}:{one.port}", (), expected[one.node], received.count(payload)),
+                *(paths.kind_of(one.to, addresses), self.network, len(payload)),
+            )
+            for one in self.sent
+            if one.node in expected
+            for payload in one.payloads
+            for received in [self.payloads[one.node]]
+        ]
 
     def _seen(self, followed: Sequence[Path]) -> list[str]:
         """The paths to the nodes that did not hear what they must; where none can be followed, every place seen."""

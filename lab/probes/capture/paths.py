@@ -21,6 +21,7 @@ from lab.probes.deadlines import FlowKind
 from lab.probes.payloads import tag_of
 from lab.topology.graph import Path as Route
 
+UDP = 17
 OUTER_DESTINATION = {4: ETHERNET + 16, 6: ETHERNET + 24}  # where the header of each version has it
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 Stage = Literal["sending", "encapsulation", "cloud", "decapsulation", "forwarding", "delivery"]
@@ -144,6 +145,7 @@ class Path:
     network: Network = "overlay"
     size: int = 0
     """Octets of its payload."""
+    protocol: int = UDP
 
     @property
     def problem(self) -> str:
@@ -209,13 +211,13 @@ def paths(
             tagged = [sighting for sighting in seen if tag_of(payload) in sighting.frame]
             steps = _steps(topology, ways(topology, one.node, receiver, network), tagged, arrived)
             legs = tuple(_timed(steps, one_clock=one_clock))
-            to, kind = f"{one.to}:{one.port}", _kind(one.to, addresses)
+            to, kind = f"{one.to}:{one.port}", kind_of(one.to, addresses)
             wanted = copies if expected else None
             found.append(Path(one.node, receiver, to, legs, wanted, len(arrived), kind, network, len(payload)))
     return found
 
 
-def _kind(to: str, hosts: Collection[str]) -> FlowKind:
+def kind_of(to: str, hosts: Collection[str]) -> FlowKind:
     """The kind of an address; what is not a host's and not a group's is a broadcast address."""
     if ip_address(to.partition("%")[0]).is_multicast:
         return "multicast"

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,20 +22,31 @@ from lab.machines.node import Agent, Node
 from lab.machines.sockets import fresh_handle
 from lab.model import Network, Topology
 from lab.probes import markers, options
-from lab.probes.deadlines import FASTER, LIVE_MOST, SHORT, Lost, Patience
+from lab.probes.capture.paths import Path, kind_of
+from lab.probes.deadlines import FASTER, LIVE_MOST, SHORT, FlowKind, Lost, Patience
 from lab.probes.fences import GRACE
 from lab.probes.payloads import fresh_port, unique
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
 IP_HEADER_LEAST = 20
+IP_PROTOCOL_ICMP = 1
 
 
 class Counts(dict[str, int]):
     """How often each host answered a ping, and its addresses: to name hosts that did not answer."""
 
-    def __init__(self, pinger: str, to: str, counts: Mapping[str, int]) -> None:
+    def __init__(self, pinger: str, to: str, counts: Mapping[str, int], kind: FlowKind = "broadcast") -> None:
         super().__init__(counts)
-        self.pinger, self.to = pinger, to
+        self.pinger, self.to, self.kind = pinger, to, kind
+
+    def unanswered(self, nodes: Iterable[str]) -> list[dict[str, Any]]:
+        """What these nodes may not have received, or the pinger from them: requests and answers (`Path.data`)."""
+        missed = []
+        for name in nodes:
+            request = Path(self.pinger, name, f"{self.to}:0", (), 1, 0, self.kind, protocol=IP_PROTOCOL_ICMP)
+            answer = Path(name, self.pinger, ":0", (), 1, 0, protocol=IP_PROTOCOL_ICMP)
+            missed += [request.data(), answer.data()]
+        return missed
 
 
 @dataclass(frozen=True)
@@ -49,11 +60,14 @@ class Answers:
     unproved: frozenset[str]
     apart: frozenset[str] = frozenset()
     """The hosts that the pinger has no path to."""
+    kind: FlowKind = "broadcast"
+    """Of the request."""
 
     @property
     def others(self) -> Counts:
         """The answers that prove anything: the pinger's own is left out."""
-        return Counts(self.pinger, self.to, {name: n for name, n in self.counts.items() if name != self.pinger})
+        others = {name: n for name, n in self.counts.items() if name != self.pinger}
+        return Counts(self.pinger, self.to, others, self.kind)
 
     def by(self, nodes: Collection[str]) -> Answers:
         """The answers of some nodes alone."""
@@ -76,7 +90,8 @@ class Answers:
             said.append("  only the pinger answered itself: no other host was reached, even if ping(8) reports success")
         said += [f"  {name} answered {self.counts[name]} times (a second path, or a loop)" for name in often]
         said += [f"  {name} answered; expected no answer" for name in strangers]
-        raise CheckFailed("\n".join(said))
+        counts = Counts(self.pinger, self.to, self.counts, self.kind)
+        raise CheckFailed("\n".join(said), unfollowed=counts.unanswered(silent))
 
 
 def checksum(data: bytes) -> int:
@@ -230,4 +245,5 @@ def _count(
         name = names.get(answer.source, answer.source)
         counts[name] += 1
         ttls[name] = answer.ttl
-    return Answers(pinger, to, Counts(pinger, to, counts), ttls, unproved)
+    kind = kind_of(to, names)
+    return Answers(pinger, to, Counts(pinger, to, counts, kind), ttls, unproved, kind=kind)

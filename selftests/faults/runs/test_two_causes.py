@@ -17,11 +17,20 @@ EVERY_MEMBER = f"{MULTICAST}::test_every_host_reaches_every_member"
 JUMBO = "tests/mtu/test_boundary.py::test_no_leg_leaves_the_jumbo_frames[sender=hub]"
 FRAGMENTS = "tests/mtu/test_boundary.py::test_many_fragments_arrive_whole[sender=hub-multicast]"
 THIRD_SPOKE = "tests/snooping/test_members.py::test_every_listed_member_receives_from_every_sender"
+PING = "tests/broadcast/test_arp.py::test_only_the_owner_answers[sender=hub]"
+OWN_COPY = f"{MULTICAST}::test_reaches_every_member_exactly_once[sender=spoke2]"
+IN_ORDER = f"{MULTICAST}::test_numbered_lines_arrive_in_order[sender=hub]"
+BROADCAST_PING = "tests/icmp/test_broadcast_ping.py::test_every_node_answers_once_from_its_own_address[sender=hub]"
+MULTICAST_PING = "tests/icmp/test_all_hosts_ping.py::test_every_node_answers_once[sender=hub]"
+DF = "tests/mtu/test_boundary.py::test_a_sender_with_df_gets_an_error[sender=hub-multicast]"
 LIMITED = "tests/broadcast/test_limited.py::test_bound_to_the_device_reaches_everyone[sender=hub]"
 CASES: Mapping[tuple[str, str], Mapping[str, set[str]]] = {
     ("multicast-filtered", "arp-unanswered"): {
         EVERY_MEMBER: {"224.0.0.0/4"},
+        OWN_COPY: {"224.0.0.0/4"},
+        IN_ORDER: {"224.0.0.0/4"},
         THIRD_SPOKE: {"224.0.0.0/4"},
+        PING: {"arp-unanswered"},
     },
     ("large-filtered", "broadcast-filtered"): {
         EVERY_SPOKE: {"pkt-type broadcast"},
@@ -31,7 +40,10 @@ CASES: Mapping[tuple[str, str], Mapping[str, set[str]]] = {
     ("prefix-too-long", "multicast-filtered"): {
         EVERY_SPOKE: {"prefix-mismatch"},
         EVERY_MEMBER: {"224.0.0.0/4"},
+        DF: {"224.0.0.0/4"},
     },
+    ("large-filtered", "broadcast-ping-ignored"): {BROADCAST_PING: {"broadcast-ping-ignored"}},
+    ("limited-broadcast-filtered", "multicast-filtered"): {MULTICAST_PING: {"224.0.0.0/4"}},
     ("fragments-filtered", "multicast-route-missing"): {
         f"{MULTICAST}::test_reaches_every_member_exactly_once[sender=spoke2]": {"multicast-route-missing"},
         FRAGMENTS: {"traffic-filtered"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from lab.clouds.firmware import UDP
@@ -113,18 +113,31 @@ def later(scene: Scene, host: HostScene) -> Iterator[Passing]:
         order = [ends[0], *(hub.name for hub in scene.topology.hubs if hub.name not in ends), ends[1]]
         if order.index(loss.node) > order.index(host.name):
             continue
-        stages = STAGES[0 if host.name == ends[0] else 2 if host.name == ends[1] else 1]
+        stages = stages_at(host, loss)
         if loss.node == host.name:
             stages = stages[stages.index(loss.stage) :] if loss.stage in stages else ()
-        for stage in stages:
-            if stage in CARRIED:
-                yield from carried(scene, host, stage)
-            elif stage == "forwarding":
-                _, passed, packet = _inner(scene, host, loss, stage)
-                ports = [one if one in host.seen.devices else None for one in _ports(scene, host, ends)]
-                yield stage, passed, replace(packet, incoming=ports[0], outgoing=ports[1])
-            else:
-                yield _inner(scene, host, loss, stage)
+        yield from at_stages(scene, host, loss, stages)
+
+
+def stages_at(host: HostScene, loss: Loss) -> Sequence[str]:
+    """The stages at a host of what was lost: of its sender, its receiver, or a hub between them."""
+    if loss.exchange.sender == loss.receiver:
+        return "sending", "delivery"
+    return STAGES[0 if host.name == loss.exchange.sender else 2 if host.name == loss.receiver else 1]
+
+
+def at_stages(scene: Scene, host: HostScene, loss: Loss, stages: Iterable[str]) -> Iterator[Passing]:
+    """What was lost as a host's firewall meets it at some stages."""
+    for stage in stages:
+        if stage in CARRIED:
+            yield from carried(scene, host, stage)
+        elif stage == "forwarding":
+            _, passed, packet = _inner(scene, host, loss, stage)
+            between = _ports(scene, host, (loss.exchange.sender, loss.receiver))
+            ports = [one if one in host.seen.devices else None for one in between]
+            yield stage, passed, replace(packet, incoming=ports[0], outgoing=ports[1])
+        else:
+            yield _inner(scene, host, loss, stage)
 
 
 def _ports(scene: Scene, host: HostScene, ends: Sequence[str]) -> list[str]:
@@ -167,11 +180,15 @@ def _losses(scene: Scene, host: HostScene) -> Iterator[Passing]:
 
 def _inner(scene: Scene, host: HostScene, loss: Loss, stage: str = "delivery") -> Passing:
     exchange, device = loss.exchange, host.plan.device
+    receiver = scene.hosts.get(loss.receiver) if exchange.kind == "unicast" else None
     to = exchange.to or (host.plan.broadcast() if "broadcast" in exchange.kind else None)
-    source, kind = scene.hosts[exchange.sender].plan.address(), KINDS.get(exchange.kind, "broadcast")
+    to = to or (receiver.plan.address() if receiver else None)
+    sender = scene.hosts.get(exchange.sender)  # a test's lab may have further hosts
+    source, kind = sender.plan.address() if sender else None, KINDS.get(exchange.kind, "broadcast")
     passed = {"delivery": INCOMING, "sending": OUTGOING}.get(stage, FORWARDED)
     length = loss.size + UDP_HEADERS if loss.size else None
-    return stage, passed, PacketPattern(UDP, device, device, source, to, loss.port or None, kind, length=length)
+    packet = PacketPattern(loss.protocol, device, device, source, to, loss.port or None, kind, length=length)
+    return stage, passed, packet
 
 
 def _unanswered(scene: Scene, host: HostScene) -> Iterator[Passing]:
