@@ -18,24 +18,28 @@ from lab.applications.packages import missing as lacking
 from lab.laboratory import Lab
 from lab.machines.live import hosts
 from lab.machines.live.ssh import Connected
+from lab.machines.node import Agent
 from lab.model import TunnelOptions
 from lab.probes.outage.stream import Stream
 from lab.provision import Provisioned
 from lab.stack import differences, state
+from lab.stack.changes import addr_add, addr_del
 from lab.topology import designs, roles
 from reports.verdict.conformance import INCOMPLETE
 from selftests.live.conftest import Reach, looked_at, on_this_kernel
 from selftests.live.doctor.test_prerequisites import Report, ask
 from selftests.live.measurements.test_stream import READY, rows
 from selftests.live.moving_address import Pair, elected
-from selftests.live.provision.runs import Run, looked
+from selftests.live.provision.runs import QUICK, Run, looked
 from selftests.live.rig import Rig
 from selftests.live.test_suite import run as verified
 
 HOSTS = "hub,spoke1,spoke2,spoke3"
 DELAY = 1.0  # seconds that the cloud takes to move the address
+BRIDGE = [{"name": "bridge0"}]
+USAGE = 4  # exit status of a run that did not begin
 AGAIN = 10.0  # seconds until all spokes receive again
-MOST_SILENCE = 4.0  # seconds of silence beyond the delay; in practice half a second
+LEAST_SILENCE = 0.2  # seconds: more than two advertisements are missed before the standby takes over
 STEADY = 0.5  # seconds of the stream between two events
 
 
@@ -115,7 +119,7 @@ def test_the_standby_is_the_hub_while_the_hub_is_lost(
     outages = stream.outages()
     silences = {one.silence for one in outages if one.event == "lost"}
     record_property("longest silence (s)", max(silences))
-    assert DELAY < min(silences) <= max(silences) < DELAY + MOST_SILENCE, outages
+    assert min(silences) > DELAY, outages
     assert {one.silence for one in outages if one.event in ("moved", "steady")} == {0.0}, outages
     assert [one for one in outages if one.repeated or one.disordered or not one.recovered] == []
     require_delivery(found(connected)[1])
@@ -124,9 +128,9 @@ def test_the_standby_is_the_hub_while_the_hub_is_lost(
     assert looked(rig) == before
 
 
-def streaming(run: Callable[..., Run]) -> Run:
+def streaming(run: Callable[..., Run], seconds: int = 15, *, inside: bool = False) -> Run:
     """A run that provisions the design and sends a stream; returns when it waits for the failure."""
-    made = run("--topology=standby", f"--hosts={HOSTS}", "--stream=10")
+    made = run("--topology=standby", f"--hosts={HOSTS}", f"--stream={seconds}", inside=inside)
     for line in made.process.lines():
         made.said.append(line)
         if READY in line:
@@ -148,7 +152,7 @@ def test_a_run_prints_the_silence(rig: Rig, pair: Pair, run: Callable[..., Run])
     assert {to for to, _ in found} == {"hub", "spoke2"}, said
     for silence, _, repeated, _ in found.values():
         assert "end" not in silence, said
-        assert 0.3 < float(silence.removesuffix(" s")) < MOST_SILENCE, said
+        assert float(silence.removesuffix(" s")) > LEAST_SILENCE, said
         assert repeated == "0", said
     assert status == INCOMPLETE, said  # a stream is no test of a requirement
     assert "the overlay was removed: the hosts are as before the run\n" in said
@@ -246,3 +250,40 @@ def test_a_run_changes_nothing(rig: Rig, pair: Pair, reach: Reach, tmp_path: Pat
 
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
     assert (result["verdict"], result["findings"], result["environment"]["topology"]) == ("conformant", [], "standby")
+
+
+def test_the_hub_is_named_first(rig: Rig, pair: Pair, run: Callable[..., Run]) -> None:
+    """Where the second host has the address, the message names the host that must be first; nothing is changed."""
+    status, said = run("--topology=standby", "--hosts=spoke1,hub,spoke2,spoke3", *QUICK).ended()
+
+    assert status == USAGE, said
+    assert "the address that it moves is on the standby: standby ens3 10.0.0.200; expected it on the hub" in said
+    assert "fix: name the host that has 10.0.0.200 first in --hosts" in said
+
+
+def test_of_several_addresses_none_is_guessed(rig: Rig, pair: Pair, run: Callable[..., Run]) -> None:
+    """Where the hub has two further addresses, the message names them; nothing is changed."""
+    hub = rig.lab["hub"].node
+    with hub.changed(addr_add("ens3", "10.0.0.201/32"), addr_del("ens3", "10.0.0.201/32")):
+        status, said = run("--topology=standby", f"--hosts={HOSTS}", *QUICK).ended()
+
+    assert status == USAGE, said
+    assert (
+        "expected one address that VRRP moves from the hub to standby; found hub ens3 10.0.0.200, hub ens3 10" in said
+    )
+
+
+def test_a_hub_whose_connection_is_lost_restores_itself(rig: Rig, pair: Pair, run: Callable[..., Run]) -> None:
+    """SSH goes over the NIC that is lost: the hub removes its part, and has none of it when the address moves back."""
+    made = streaming(run, 30, inside=True)
+    with rig.lab.cloud.stopped("hub", rig.lab["hub"].node):
+        pair.api.grant("spoke1")
+        assert not rig.lab["hub"].node.ask(Agent.await_entries, "links", BRIDGE, 30.0, present=False)
+    pair.api.grant("hub")
+    pair.await_address("spoke1", present=False)
+    status, said = made.ended()
+
+    assert "the hosts are as before the run\n" in said
+    assert {silence.endswith(", to the end") for silence, *_ in rows(said).values()} == {True}, said
+    assert status == INCOMPLETE, said
+    assert "hub: the connection to it was lost" in said
