@@ -7,10 +7,10 @@ docs/troubleshooting.md are generated from them (`reports.findings`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -44,7 +44,7 @@ Mark = Literal[
 class Setting:
     """A setting under which no overlay works: its name, and which of its values are wrong; by default all but one."""
 
-    of: Literal["kernel", "bridge", "port", "cloud port"]
+    of: Literal["kernel", "bridge", "bond", "port", "cloud port"]
     """`kernel`: a parameter (ip-sysctl.rst), else an option of ip-link(8) or a flag of bridge(8)."""
     name: str
     """With `{}` in the place of a device."""
@@ -123,6 +123,14 @@ class Section:
 SECTIONS = msgspec.json.decode(FILE.read_bytes(), type=tuple[Section, ...])
 CODES: Mapping[str, Code] = {code: each for section in SECTIONS for code, each in section.codes.items()}
 SETTINGS = tuple(replace(one, code=code) for code, each in CODES.items() for one in each.settings)
+
+
+def wrong(of: str, values: Callable[[str], Any]) -> Iterator[tuple[Setting, Any]]:
+    """The settings of one sort of device, of those that it has, under whose values no overlay works."""
+    for one in SETTINGS:
+        value = values(one.name) if one.of == of else None
+        if value is not None and one.wrong(int(value)):
+            yield one, value
 
 
 def declared(

@@ -111,18 +111,22 @@ class Route:
         """Where an IPv4 route leads to."""
         return IPv4Network(self.dst)
 
-    def __str__(self) -> str:
-        """What makes a route another one than the next, as ip-route(8) takes it."""
+    @property
+    def selectors(self) -> str:
+        """What makes a route another one than the next of its table, as ip-route(8) takes it."""
         words = [
-            "" if self.type == "unicast" else self.type,
+            "" if self.type == "unicast" or self.nhid else self.type,
             self.dst,
             f"tos {self.tos:#x}" if self.tos else "",
             f"nhid {self.nhid}" if self.nhid else _hop(self.via, self.dev),
-            *(f"nexthop {_hop(via, dev)}" for via, dev in self.nexthops),
-            f"table {TABLES.get(self.table, self.table)}",
             f"metric {self.metric}" if self.metric else "",
+            *(f"nexthop {_hop(via, dev)}" for via, dev in self.nexthops),
         ]
         return " ".join(filter(None, words))
+
+    def __str__(self) -> str:
+        own, nexthop, further = self.selectors.partition(" nexthop ")
+        return f"{own} table {TABLES.get(self.table, self.table)}{nexthop}{further}"
 
 
 def _hop(via: str | None, dev: str | None) -> str:

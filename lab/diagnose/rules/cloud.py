@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lab import tunnels
 from lab.clouds import firmware
 from lab.clouds.firmware import Carrier
-from lab.diagnose.codes import SETTINGS, declared
+from lab.diagnose.codes import declared, wrong
 from lab.diagnose.effects import can_lose, unexplained
 from lab.diagnose.losses import Loss
 from lab.diagnose.scene import HostScene, Scene
@@ -104,9 +104,11 @@ def hops(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     for exchange in scene.trial.of("unicast", "underlay"):
         if exchange.spent > wanted:
             to = scene.hosts[exchange.receivers[0]]
-            said = f"{exchange.spent} routers between {exchange.sender} and {to.name}; expected {wanted}"
-            said += f": sent with TTL {CONTROL_TTL}, arrived with {min(exchange.ttls)}"
-            yield declared("underlay-hops", fabric_name(scene), "", said, to=to.plan.address("underlay"))
+            sent, least = CONTROL_TTL, min(exchange.ttls)
+            at = fabric_name(scene)
+            yield declared(
+                "underlay-hops", at, "", exchange=exchange, wanted=wanted, to=to.plan, sent=sent, least=least
+            )
             return
 
 
@@ -176,14 +178,12 @@ def _flags(name: str, port: Port, *, has_carrier: bool) -> Iterator[Finding]:
     if port.state == "disabled" and has_carrier:
         forward = f"bridge link set dev {name} state {FORWARDING}"
         yield declared("fabric-port-down", FABRIC, name, f"state {DISABLED}, disabled", forward)
-    for one in SETTINGS:
-        value = port.flags.get(one.name) if one.of == "cloud port" else None
-        if value is not None and one.wrong(bool(value)):
-            yield declared(one.code, FABRIC, name, f"{one.name} {'off' if one.usual else 'on'}", one.flag(name))
-    wrong = [word for word in FLOODING if bool(port.flags.get(word)) != bool(REFUSALS[word])]
-    if wrong:
-        off = f"bridge link set dev {name} " + " ".join(f"{word} off" for word in wrong)
-        yield declared("fabric-floods", FABRIC, name, ", ".join(f"{word} on" for word in wrong), off)
+    for one, _ in wrong("cloud port", port.flags.get):
+        yield declared(one.code, FABRIC, name, f"{one.name} {'off' if one.usual else 'on'}", one.flag(name))
+    floods = [word for word in FLOODING if bool(port.flags.get(word)) != bool(REFUSALS[word])]
+    if floods:
+        off = f"bridge link set dev {name} " + " ".join(f"{word} off" for word in floods)
+        yield declared("fabric-floods", FABRIC, name, ", ".join(f"{word} on" for word in floods), off)
 
 
 def _place(scene: Scene, segment: Segment, port: FabricPort, bridge: Device | None) -> Iterator[Finding]:

@@ -38,7 +38,10 @@ LEAKS = {
     "route removed": (f"ip route del 224.0.0.0/4 dev {BRIDGE}", f"hub route removed: 224.0.0.0/4 dev {BRIDGE}"),
     "route in a table": ("ip route add blackhole 192.0.2.0/24 table 7", "hub route added: blackhole 192.0.2.0/24"),
     "source of a route": (f"ip route change 224.0.0.0/4 dev {BRIDGE} src 10.0.0.197", "src: none → 10.0.0.197"),
-    "IPv6 route": ("ip -6 route add 2001:db8::/64 dev lo", "hub IPv6 route added: 2001:db8::/64 dev lo table main"),
+    "IPv6 route": (
+        "ip -6 route add 2001:db8::/64 dev lo",
+        "IPv6 route added: 2001:db8::/64 dev lo metric 1024 table main",
+    ),
     "rule": ("ip rule add priority 100 lookup 7", "hub rule added: 100: from all lookup 7"),
     "rule twice": (
         "ip rule add priority 32766 lookup main iif lo",

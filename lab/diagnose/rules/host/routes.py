@@ -33,8 +33,8 @@ def multicast(scene: Scene, host: HostScene) -> Iterator[Finding]:
     if taken is not None and taken.to.subnet_of(MULTICAST):
         others = [one for one in host.seen.routes if one.to.subnet_of(MULTICAST) and not _to_groups(one, device)]
         again = " ; ".join([*map(_delete, others), commands.route(scene.topology, host.plan)])
-        found = f"ip route: {taken.to} {_words(taken)}, for {astray[0]}"
-        yield host.declared("multicast-route-elsewhere", taken.dev or device, found, again)
+        at, said = taken.dev or device, _words(taken)
+        yield host.declared("multicast-route-elsewhere", at, fix=again, route=said, group=astray[0])
     else:
         found = f"ip route get {astray[0]}: {f'dev {taken.dev}' if taken else 'unreachable'}"
         code = "multicast-route-narrow" if own else "multicast-route-missing"
@@ -72,7 +72,7 @@ def overlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
         narrower = route is not None and not goes and route.to.prefixlen >= network.prefixlen
         steps = [*([_delete(route)] if route and narrower else [])]
         steps += [again] if not narrower or (route and route.to == network) else []
-        found = f"ip route: {route.to} {_words(route)}" if route else "no route"
+        found = f"ip route: {_words(route)}" if route else "no route"
         found = f"{found}, for {other.name} {other.plan.address()}"
         yield host.declared("overlay-route-elsewhere", host.plan.device, found, " ; ".join(steps))
 
@@ -116,16 +116,14 @@ def _to_remote(scene: Scene, host: HostScene, other: HostScene, remote: str) -> 
         fix = _delete(route) if route else f"ip route replace {connected}"
         yield host.declared("underlay-route-missing", host.plan.nic, found, fix)
     elif route.dev in overlays:
-        found = f"ip route: {route.dst} dev {route.dev}, for {remote}"
-        yield host.declared("recursive-routing", str(route.dev), found, _delete(route))
+        yield host.declared("recursive-routing", str(route.dev), fix=_delete(route), route=_words(route), remote=remote)
     elif not (scene.planned or (cut and route.via)) or ":" in remote:
         return
     elif (route.dev, route.via) != (host.plan.nic, gateway):
         direct = [one for one in host.seen.routes if (one.to, one.dev) == (network, host.plan.nic)]
         taken = route.prefixlen > network.prefixlen or (route not in direct and direct)
         by = f"via {gateway}" if gateway else "without a gateway"
-        found = f"the route to {other.name} is {route.dst} {_words(route)}{_lower(host, route)}"
-        found = f"{found}; expected dev {host.plan.nic}, {by}"
+        found = f"the route to {other.name} is {_words(route)}{_lower(host, route)}; expected dev {host.plan.nic}, {by}"
         fix = _delete(route) if taken else f"ip route replace {connected}"
         fix = fix if route.prefixlen or not gateway else commands.default_route(host.plan)
         yield host.declared("underlay-detour", str(route.dev), found, fix)
@@ -161,11 +159,8 @@ def default(scene: Scene, host: HostScene) -> Iterator[Finding]:
 
 
 def _words(route: Route) -> str:
-    if route.type != "unicast":
-        return f"to {route.type}"
-    if route.dev is None:
-        return "by several next hops"
-    return (f"via {route.via} " if route.via else "") + f"dev {route.dev}"
+    """A route, and the device that its next hop object leads to."""
+    return f"{route.selectors} (dev {route.dev})" if route.nhid and route.dev else route.selectors
 
 
 def _lower(host: HostScene, route: Route) -> str:
@@ -181,8 +176,4 @@ def _lower(host: HostScene, route: Route) -> str:
 
 
 def _delete(route: Route) -> str:
-    metric = f" metric {route.metric}" if route.metric else ""
-    device = f" dev {route.dev}" if route.dev and route.type == "unicast" and not route.nhid else ""
-    via = f" via {route.via}" if route.via and not route.nhid else ""
-    tos = f" tos {route.tos:#x}" if route.tos else ""
-    return f"ip route del {route.dst}{tos}{via}{device}{metric}"
+    return f"ip route del {route.selectors}"

@@ -198,6 +198,4 @@ def foreign(scene: Scene, host: HostScene) -> Iterator[Finding]:
             continue
         if not route.prefixlen or route.type == "broadcast" or not any(map(route.to.overlaps, taken)):
             continue
-        kind = "" if route.type == "unicast" else f"{route.type} "
-        said = f"{kind}{route.to}" + (f" dev {route.dev}" if route.dev else "")
-        yield host.declared("local-route-foreign", host.plan.device, route=said)
+        yield host.declared("local-route-foreign", host.plan.device, route=route.selectors)

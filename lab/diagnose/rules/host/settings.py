@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lab.diagnose.codes import SETTINGS, Setting
+from lab.diagnose.codes import Setting, wrong
 from lab.diagnose.parameters import ROWS, of_row
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
@@ -36,27 +36,27 @@ def _counts(scene: Scene, host: HostScene, setting: Setting, value: int, options
 
 def parameters(scene: Scene, host: HostScene) -> Iterator[Finding]:
     """Every host has values under which an overlay works; several parameters of one code are one finding."""
-    wrong: dict[tuple[str, str], list[tuple[Setting, str]]] = {}
+    found: dict[tuple[str, str], list[tuple[Setting, str]]] = {}
     for one in ROWS:
         for name, interface in of_row(one, host.plan).items():
             value = host.parameter(name)
             if host.has(name) and one.wrong(value) and _counts(scene, host, one, value, {}):
-                wrong.setdefault((one.code, interface), []).append((one, name))
-    for (code, interface), several in wrong.items():
-        found = ", ".join(f"{name} is {host.parameter(name)} (expected {one.usual})" for one, name in several)
+                found.setdefault((one.code, interface), []).append((one, name))
+    for (code, interface), several in found.items():
+        values = ", ".join(f"{name} is {host.parameter(name)} (expected {one.usual})" for one, name in several)
         usual = " ".join(f"{name}={one.usual} {one.fix}".strip() for one, name in several)
-        yield host.declared(code, interface, found, f"sysctl -w {usual}")
+        yield host.declared(code, interface, values, f"sysctl -w {usual}")
 
 
-def options(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
-    """Every bridge between tunnels forwards what it must and nothing more."""
-    device = bridging.device if scene.joins(bridging) else None
-    details = device.details if device is not None and device.kind == "bridge" else {}
-    for one in SETTINGS:
-        value = details.get(one.name) if one.of == "bridge" else None
-        if value is not None and one.wrong(value) and _counts(scene, bridging, one, value, details):
-            fix = f"ip link set {bridging.plan.device} type bridge {one.name} {one.usual}"
-            yield bridging.declared(one.code, bridging.plan.device, f"{one.name} is {value}; expected {one.usual}", fix)
+def options(scene: Scene, host: HostScene) -> Iterator[Finding]:
+    """Every bridge between tunnels forwards what it must and nothing more; every bond uses one tunnel at a time."""
+    device = host.device
+    if device is None or device.kind != host.plan.holder or not scene.joins(host):
+        return
+    for one, value in wrong(device.kind, device.details.get):
+        if _counts(scene, host, one, value, device.details):
+            fix = f"ip link set {device.name} type {device.kind} {one.name} {one.usual}"
+            yield host.declared(one.code, device.name, f"{one.name} is {value}; expected {one.usual}", fix)
 
 
 def flags(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
@@ -65,8 +65,7 @@ def flags(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
         port, bridge = scene.end(bridging, peer), bridging.device
         if port is None or bridge is None or bridge.kind != "bridge" or port.master != bridge.name:
             continue
-        for one in SETTINGS:
-            value = port.flag(one.name) if one.of == "port" else None
-            if value is not None and one.wrong(bool(value)) and _counts(scene, bridging, one, value, {}):
+        for one, value in wrong("port", port.flag):
+            if _counts(scene, bridging, one, value, {}):
                 found = f"{one.name} is {'off' if one.usual else 'on'}; the port leads to {peer}"
                 yield bridging.declared(one.code, port.name, found, one.flag(port.name))

@@ -37,15 +37,11 @@ def missing(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
 
 def one_leg(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     """Every bond uses one tunnel at a time: both hubs forward broadcast to both, and each would arrive twice."""
-    if (device := _bond(spoke)) is None:
-        return
-    mode, every = device.details.get("mode", ACTIVE_BACKUP), device.details.get("all_slaves_active", 0)
+    device = _bond(spoke)
+    mode = device.details.get("mode", ACTIVE_BACKUP) if device is not None else ACTIVE_BACKUP
     if mode != ACTIVE_BACKUP:
-        fix = f"ip link del {device.name} && {commands.over_both(scene.topology, spoke.plan)}"
-        yield spoke.declared("bond-of-both", device.name, f"mode {mode}; expected {ACTIVE_BACKUP}", fix)
-    elif every:
-        fix = f"ip link set {device.name} type bond all_slaves_active 0"
-        yield spoke.declared("bond-of-both", device.name, f"all_slaves_active {every}; expected 0", fix)
+        fix = f"ip link del {spoke.plan.device} && {commands.over_both(scene.topology, spoke.plan)}"
+        yield spoke.declared("bond-of-both", spoke.plan.device, f"mode {mode}; expected {ACTIVE_BACKUP}", fix)
 
 
 def watched(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
