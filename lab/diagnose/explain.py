@@ -191,7 +191,7 @@ def _lost(loss: Loss) -> Finding:
     node = inside.node if inside else loss.missing.node
     interface = inside.interface if inside else loss.missing.interface or (loss.last.interface if loss.last else "")
     code = f"lost-at-{loss.stage}" if loss.whole else f"partly-lost-at-{loss.stage}"
-    return declared(code, node, interface, f"{loss}; it left {loss.bare} without a tunnel" if loss.bare else str(loss))
+    return declared(code, node, interface, str(loss))
 
 
 def _refused(scene: Scene) -> Iterator[Finding]:

@@ -83,7 +83,9 @@ class Loss:
         return self.missing.node if self.stage != "cloud" or self.last is None else self.last.node
 
     def __str__(self) -> str:
-        seen = f"last seen on {self.last}" if self.last else "not captured anywhere"
+        bare = f"sent without a tunnel by {self.bare.node} {self.bare.interface}" if self.bare else ""
+        last = f"last seen on {self.last}" if self.last else ""
+        seen = ", ".join(filter(None, (last, bare))) or "not captured anywhere"
         inside = " ".join(dict.fromkeys((self.inside.node, self.inside.interface))) if self.inside else ""
         where = f" and in the cloud ({inside})" if inside else ""
         count = "" if self.whole else f" ({self.lost} of {len(self.exchange.sent)} lost)"

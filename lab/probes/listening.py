@@ -280,8 +280,8 @@ class Listening:
             lines = [f"  seen: {seen}"]
         if self.unproved:
             lines.append(
-                f"  the control datagram (unicast on the same path) did not arrive at "
-                f"{', '.join(sorted(self.unproved))} within {self._fences.grace * 1000:.0f} ms either"
+                f"  unicast on the same path did not arrive within {self._fences.grace * 1000:.0f} ms either: "
+                + ", ".join(f"{sender} to {receiver}" for sender, receiver in sorted(self._fences.unproved))
             )
         return lines
 

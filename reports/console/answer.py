@@ -167,9 +167,10 @@ def sentence(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) ->
             parts[-1] += f", {must.not_applicable} more {_do(must.not_applicable)} not apply"
     if conformance.narrowed:
         parts.append(f"the selected tests cover {chosen.applicable} of {must.applicable} MUST requirements")
-    should = tally(conformance.counted("SHOULD"))
+    should = tally(one for one in conformance.counted("SHOULD") if one.selected or not conformance.narrowed)
     if should.failed:
-        parts.append(f"{should.failed} of {should.applicable} SHOULD requirements {_do(should.failed)} not hold")
+        kind = "selected SHOULD requirements" if conformance.narrowed else "SHOULD requirements"
+        parts.append(f"{should.failed} of {should.applicable} {kind} {_do(should.failed)} not hold")
     if conformance.left_behind:
         parts.append(f"{_count(len(conformance.left_behind), 'test')} did not undo a change")
     return "; ".join(parts)

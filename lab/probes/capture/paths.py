@@ -15,14 +15,13 @@ from typing import Any, Literal
 
 from lab.model import Network, Topology
 from lab.probes.capture.decoding import decoded
-from lab.probes.capture.sightings import ETHERNET, Sighting
+from lab.probes.capture.sightings import Sighting
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.deadlines import FlowKind
 from lab.probes.payloads import tag_of
 from lab.topology.graph import Path as Route
 
 UDP = 17
-OUTER_DESTINATION = {4: ETHERNET + 16, 6: ETHERNET + 24}  # where the header of each version has it
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 Stage = Literal["sending", "encapsulation", "cloud", "decapsulation", "forwarding", "delivery"]
 
@@ -54,14 +53,13 @@ class ObservationPoint:
 
 def carried_to(sighting: Sighting, address: str) -> bool:
     """Whether a frame is a tunnel's packet to an address: the hub sends a copy to each spoke by one NIC."""
-    to = ip_address(address)
-    at = OUTER_DESTINATION[to.version]
-    return sighting.carrier is not None and sighting.frame[at : at + len(to.packed)] == to.packed
+    return sighting.carrier is not None and sighting.addresses[1] == address
 
 
 def of_hosts(topology: Topology, seen: Sequence[Sighting]) -> list[Sighting]:
     """The sightings without tunnel packets to further hosts that a live hub serves."""
-    return [one for one in seen if not any(carried_to(one, address) for address in topology.strangers)]
+    strangers = frozenset(topology.strangers)
+    return [one for one in seen if one.carrier is None or one.addresses[1] not in strangers] if strangers else [*seen]
 
 
 def ways(topology: Topology, sender: str, receiver: str, network: Network = "overlay") -> list[list[ObservationPoint]]:

@@ -55,6 +55,15 @@ def test_causes_and_verdict_come_last(suite, arguments):
     assert run.status == 1
 
 
+def test_of_a_selection_only_its_should_requirements_are_counted(suite):
+    """The verdict on selected tests counts the SHOULD requirements that they cover, as it counts the MUST ones."""
+    suite.except_for("HUB-08", tests=UNEXPLAINED)
+
+    run = suite.run("-k", "has_a_reason")
+
+    assert "; 1 of 1 selected SHOULD requirements does not hold" in run.last
+
+
 @pytest.mark.parametrize(
     ("different", "findings", "causes"),
     [

@@ -43,8 +43,8 @@ def test_a_long_cause_stays_short_and_its_fix_whole(width, field):
         ("spoke1", "10.0.0.25", "ip link set gretap1 up", "10.0.0.25, spoke1"),
         ("hub", "hub", "ip link set gretap1 up", "hub"),
         ("vcn", "", "bridge link set dev hub isolated off", "vcn of the emulated cloud"),
-        ("vcn", "", "oci network nsg rules add --nsg-id NSG", "in a real cloud, which vcn emulates in this lab"),
-        ("r1", "", "oci network nsg rules add --nsg-id NSG", "in a real cloud, which r1 emulates in this lab"),
+        ("vcn", "", "oci network nsg rules add --nsg-id NSG", "a real cloud, which vcn emulates"),
+        ("r1", "", "oci network nsg rules add --nsg-id NSG", "a real cloud, which r1 emulates"),
         ("cloud", "", "oci network nsg rules add --nsg-id NSG", "the cloud's own tools"),
     ],
 )
