@@ -143,9 +143,8 @@ def narrow(scene: Scene, host: HostScene) -> Iterator[Finding]:
             continue
         source = f" src {own[route.to]}" if route.to in own else ""
         wanted = route.to in own or route.to == scene.topology.multicast_route
-        found = f"ip route: {route.to} dev {device.name} mtu {route.mtu}; the device has {device.mtu}"
         fix = f"ip route replace {route.to} dev {device.name}{source}" if wanted else _delete(route)
-        yield host.declared("route-mtu", device.name, found, fix)
+        yield host.declared("route-mtu", device.name, fix=fix, to=route.to, mtu=route.mtu, most=device.mtu)
 
 
 def default(scene: Scene, host: HostScene) -> Iterator[Finding]:

@@ -138,9 +138,7 @@ def loops(scene: Scene) -> Iterator[Finding]:
             one |= other
             joined |= dict.fromkeys(other, one)
         elif not (_runs_stp(near) or _runs_stp(far)):
-            name, found = near.device.name, f"{near} to {far}, both without STP; {copies}"
-            summary = f"{near.host.name} {name} closes a loop: {far.host.name} is reachable without it, too"
-            yield near.host.finding("loop", name, summary, found, f"ip link del {name}")
+            yield near.host.declared("loop", near.device.name, near=near, far=far, copies=copies)
 
 
 def _links(scene: Scene) -> Iterator[tuple[BridgedEnd, BridgedEnd]]:

@@ -46,9 +46,8 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     missing = [remote for remote in remotes if not _times(flooding, remote)]
     if missing:
         via = f" via {tunnel.link}" if tunnel.link and tunnel.remote else ""
-        found = f"bridge fdb: no {ANY_MAC} dst {', '.join(missing)}"
         again = [f"bridge fdb append {ANY_MAC} dev {device.name} dst {remote}{via}" for remote in missing]
-        yield host.declared("vxlan-flood-missing", device.name, found, " && ".join(again))
+        yield host.declared("vxlan-flood-missing", device.name, fix=" && ".join(again), lacks=", ".join(missing))
 
 
 def _times(flooding: Sequence[FdbEntry], remote: str) -> int:
