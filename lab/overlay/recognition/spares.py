@@ -4,6 +4,8 @@ A hub's standby: the host that takes the hub's address and tunnels over, and is 
     hub      10.0.0.200 on its NIC, bridge0 <- tunnels that start at 10.0.0.200
     standby  the same tunnels without that address; or no tunnel yet, and VRRP (protocol 112) on it and on the hub
 
+A host that has that address is the hub also if its own tunnels are missing.
+
 Where VRRP runs on both and both have the address, both are masters: a finding.
 """
 
@@ -42,7 +44,7 @@ class Spare:
 
 def found(hosts: Hosts) -> Spare | None:
     """The hub and its standby, where there is one."""
-    return next(_alike(hosts), None) or next(_by_vrrp(hosts), None)
+    return next(_alike(hosts), None) or next(_by_start(hosts), None) or next(_by_vrrp(hosts), None)
 
 
 def without(hosts: Hosts, spare: Spare) -> dict[str, ConfiguredNode]:
@@ -74,6 +76,19 @@ def _alike(hosts: Hosts) -> Iterator[Spare]:
                 rest = UNDECIDED if have else vrrp or NO_MASTER
                 why = f"{hub} and {standby} have the same tunnels, and {which}; {rest}"
                 yield Spare(hub, standby, "", why, start, both_masters=bool(have) and not vrrp)
+
+
+def _by_start(hosts: Hosts) -> Iterator[Spare]:
+    """A host whose tunnels start at the address of another one without such tunnels, which the spokes' lead to."""
+    for hub, standby in _pairs(hosts, list(hosts)):
+        foreign = {
+            local
+            for _, local, remote, _ in _tunnels(hosts[standby], hosts)
+            if any(device.remote == local for device in hosts[str(owner(remote, hosts))].tunnels())
+        }
+        for start in sorted(foreign & tunnel_ends.own(hosts[hub]) - tunnel_ends.own(hosts[standby])):
+            if not any(device.local == start for device in hosts[hub].tunnels()):
+                yield Spare(hub, standby, f"its tunnels start at {start}, an address of {hub}", start=start)
 
 
 def _by_vrrp(hosts: Hosts) -> Iterator[Spare]:

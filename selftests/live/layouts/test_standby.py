@@ -9,6 +9,7 @@ Live hosts with a standby hub, or with two hubs and STP: recognised in any order
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,25 @@ def test_the_host_with_vrrp_and_no_tunnel_is_the_standby(tmp_path: Path) -> None
     assert failed(result) == {}, done.stdout[-6000:] + done.stderr
     assert (result["findings"], result["environment"]["topology"]) == ([], "standby")
     assert "hub is the hub, spoke3 its standby (VRRP on both, and no tunnel)" in done.stdout
+
+
+def test_the_host_with_the_address_is_the_hub_without_tunnels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hub has lost its tunnels, as by a reboot, and the standby still has them: the fixes make the hub's again."""
+    with with_standby(tmp_path, *SAME_TUNNELS) as rig:
+        gone = "ip link del vxlan1 && ip link del vxlan2 && ip link del bridge0"
+        assert rig.lab["hub"].node.run("sh", "-c", gone)["status"] == 0
+        report = ask(capsys, HOSTS, f"--ssh-config={rig.ssh_config}")
+        problems = report.lines("problem")
+        fixes = dict.fromkeys(fix for text in problems.values() for fix in re.findall(r"fix \(.*\): (.*)", text))
+        for fix in fixes:
+            assert rig.lab["hub"].node.run("sh", "-c", fix)["status"] == 0, fix
+        after = ask(capsys, HOSTS, f"--ssh-config={rig.ssh_config}")
+
+    assert {place for place, _ in problems} == {"hub"}, report.text
+    assert fixes, report.text
+    assert after.lines("problem") == {}, after.text
 
 
 def test_two_hosts_with_the_address_are_not_understood(tmp_path: Path) -> None:
