@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lab.diagnose import losses
-from lab.diagnose.codes import has
+from lab.diagnose.codes import CODES, has
 from lab.diagnose.effects import can_lose, can_lose_at_stage, can_lose_kind
 from lab.diagnose.explain import Diagnosis
 from lab.model import Finding
@@ -49,8 +49,13 @@ def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> 
     """
     Whether a failure without a path can be a finding's doing; `groups`: packets to groups were part of the test.
 
-    What concerns groups alone stops a test that had none only if it is about groups, or about what they need.
+    What concerns groups alone stops a test that had none only if it is about groups, or about what they need; what
+    loses nothing fails no other requirements than its own.
     """
+    requirements = set(requirements)
+    own = CODES[finding.code].requirements if has(finding, "nothing") else ()
+    if own and requirements.isdisjoint(own):
+        return False
     return not has(finding, "groups") or groups or not OF_GROUPS.isdisjoint(map(area_of, requirements))
 
 

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from lab.diagnose.scene import HostScene, Scene
-from lab.model import Finding
+from lab.model import Finding, mac_of
 from lab.overlay import commands
 from lab.overlay.recognition.readback import Device
 
@@ -36,8 +36,10 @@ def bridge(scene: Scene, bridging: HostScene) -> Iterator[Finding]:
     if device.details.get("vlan_filtering") and (scene.planned or cut) and parted:
         listed = ", ".join(f"{port} {each or 'none'}" for port, each in vlans.items())
         yield bridging.declared("vlan-filtering", name, vlans=listed)
-    if scene.planned and scene.joins(bridging) and wanted and device.mac != wanted:
-        yield bridging.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=wanted)
+    of_ports = {port.mac for port in bridging.seen.ports_of(name)}
+    if scene.planned and scene.joins(bridging) and (device.mac != wanted if wanted else device.mac in of_ports):
+        pinned = wanted or mac_of(bridging.plan.overlay.ip)
+        yield bridging.declared("bridge-mac-not-pinned", device.name, mac=device.mac, expected=pinned)
 
 
 def _untagged(host: HostScene, bridge: Device) -> dict[str, str]:
