@@ -31,6 +31,11 @@ def correction(finding: Mapping[str, Any]) -> tuple[str, ...]:
     return (str(finding["node"]), remedy) if remedy else place_of(finding)
 
 
+def cause(finding: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is printed once: a code, and what corrects it; without a command, the finding."""
+    return (str(finding["code"]), *correction(finding)) if finding.get("remedy") else identity(finding)
+
+
 def identity(finding: Mapping[str, Any]) -> tuple[str, ...]:
     """What makes two findings the same one, in all labs: code, place, and which of a firewall's rules it is."""
     return (*place_of(finding), str(finding.get("rule") or ""))
@@ -43,13 +48,40 @@ def place_of(finding: Mapping[str, Any]) -> tuple[str, ...]:
 
 def merged(findings: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """
-    The findings as they are shown: what is wrong in the same way at several interfaces of a host, or on several hosts
-    that the same command corrects, is one.
+    The findings as they are shown: what one command corrects at several places of a node is one, and so is what is
+    wrong in the same way at several interfaces of a host, or on several hosts that the same command corrects.
 
-    A command with a comment behind it stays on its own, since nothing can follow it.
+    No other command can follow one with a comment behind it.
     """
+    findings = [_of_command(group) for group in _of_one_command(findings)]
     by_host = [_of_host(group) for group in _alike(findings, lambda one: f"{one['node']} {one.get('rule')}")]
     return [_of_hosts(group) for group in _alike(by_host, lambda one: f"{one['remedy']} {one.get('lasting', '')}")]
+
+
+def _of_one_command(findings: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Those with one code, node and command; without a command each on its own."""
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        groups.setdefault(cause(finding), []).append(finding)
+    return list(groups.values())
+
+
+def _of_command(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    if len(group) == 1 or (_fact(group[0]) and len(set(map(_fact, group))) == 1):
+        return _of_host(group)
+    interfaces = ", ".join(dict.fromkeys(str(one["interface"]) for one in group))
+    summary = listed([str(one["summary"]) for one in group])
+    return {**_joined(group, ""), "summary": summary, "interface": interfaces, "evidence": group[0].get("evidence")}
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Texts that begin and end with the same words as one, with a list of what differs between these."""
+    each = [text.split() for text in dict.fromkeys(texts)]
+    most = min(map(len, each))
+    begin = next((at for at in range(most) if len({words[at] for words in each}) > 1), most)
+    end = next((at for at in range(most - begin) if len({words[-1 - at] for words in each}) > 1), most - begin)
+    middle = ", ".join(" ".join(words[begin : len(words) - end]) for words in each)
+    return " ".join(filter(None, (*each[0][:begin], middle, *each[0][len(each[0]) - end :])))
 
 
 def _alike(

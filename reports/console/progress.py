@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from lab.output.finding_text import cause_lines, identity, wrapped
+from lab.output.finding_text import cause, cause_lines, merged, wrapped
 from reports.console.terminal import shortened
 from reports.files.plain import plain
 
@@ -134,10 +134,10 @@ class ProgressReporter:
                 area.failed.add(report.nodeid)
                 area.codes.update({str(one["code"]) for one in findings})
                 area.unexplained += not findings
-            for finding in findings:
-                if identity(finding) not in self._printed:
-                    self._printed.add(identity(finding))
-                    self._print(cause_lines(finding, self._width))
+            new = {cause(finding): finding for finding in findings if cause(finding) not in self._printed}
+            self._printed.update(new)
+            for finding in merged([one for one in findings if cause(one) in new]):
+                self._print(cause_lines(finding, self._width))
             if not findings:
                 self._hint("did not run" if lacks else "no known cause", report)
 

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lab.model import place
-from lab.output.finding_text import for_good
+from lab.output.finding_text import for_good, merged
 from lab.requirements import AREAS
 from reports.console import terminal
 from reports.console.answer import sentence
@@ -60,7 +60,7 @@ def render(result: Mapping[str, Any], conformance: Conformance, tables: Sequence
         .get_template("page.html")
         .render(
             **head(result, conformance),
-            causes=[cause(finding) for finding in result["findings"]],
+            causes=[cause(finding) for finding in merged(result["findings"])],
             drawing=drawing.drawing(result["topology"], tables, result["findings"]),
             areas=[(area, AREAS[area], members, tally(members)) for area, members in conformance.areas.items()],
             words=WORDS,

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from lab.faults import catalogue
+from lab.output.finding_text import merged
 from selftests.faults import recordings
 
 MOST_EVIDENCE = 300  # characters: what was counted, and the packet that shows it
@@ -61,9 +62,23 @@ def test_finds_nothing_where_nothing_is_wrong(name: str) -> None:
 def test_evidence_has_the_direction_of_the_finding(fault: str) -> None:
     """The evidence of a direction that the cloud blocks is one loss in that direction."""
     found = recordings.case_of(fault).findings()
-    summaries = [re.findall(r"from (\w+) to (\w+) is dropped", one.summary) for one in found]
+    summaries = [re.findall(r"from (\w+) to (\w+)", one.summary) for one in found]
 
     assert [re.findall(r"last seen on (\w+) .*?, never on (\w+)", one.evidence) for one in found] == summaries
+
+
+@pytest.mark.parametrize("fault", ["vxlan-blocked", "gre-blocked", "geneve-blocked", "path-narrow-to-hub"])
+def test_a_rule_of_the_cloud_is_one_cause(fault: str) -> None:
+    """What the cloud drops between several hosts is printed once, with every direction and the fix."""
+    found = recordings.case_of(fault).findings()
+
+    (one,) = merged([finding.data() for finding in found])
+
+    pairs = (
+        ["spoke1, spoke2 to hub"] if "narrow" in fault else ["hub to spoke1 and spoke2", "spoke1 to hub, spoke2 to hub"]
+    )
+    assert all(pair in one["summary"] for pair in pairs), one["summary"]
+    assert one["remedy"] == found[0].remedy
 
 
 def test_evidence_is_read_at_a_glance() -> None:

@@ -40,14 +40,18 @@ def blocked(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
     kind = tunnels.kind(scene.topology.options.kind)
     carrier = carrier_of(kind.name, [host.seen for host in scene.hosts.values()])
     remedy = _opening(scene, carrier, [start for start, _ in dropped])
-    for (start, end), loss in dropped.items():
-        inside = loss.inside
+    places: dict[tuple[str, str], dict[tuple[str, str], Loss]] = {}
+    for way, loss in dropped.items():
+        place = (loss.inside.node, loss.inside.interface) if loss.inside else (fabric_name(scene), "")
+        places.setdefault(place, {})[way] = loss
+    for place, losses in places.items():
+        ends = {start: " and ".join(end for one, end in losses if one == start) for start, _ in losses}
+        listed = ", ".join(f"{start} to {each}" for start, each in ends.items())
         yield Finding(
             f"{kind.carrier}-blocked",
-            inside.node if inside else fabric_name(scene),
-            inside.interface if inside else "",
-            f"{carrier} ({kind.carrier.upper()}) from {start} to {end} is dropped by the cloud's network",
-            f"UDP between the same addresses arrives; {loss}",
+            *place,
+            f"{carrier} ({kind.carrier.upper()}) from {listed} is dropped by the cloud's network",
+            f"UDP between the same addresses arrives; {next(iter(losses.values()))}",
             remedy,
         )
 

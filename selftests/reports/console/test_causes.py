@@ -168,6 +168,31 @@ def test_the_same_on_several_hosts_is_one_cause_however_its_text_begins(summary,
     assert one["remedy"] == PINGS["remedy"]
 
 
+CLOUD = {
+    "code": "vxlan-blocked",
+    "node": "vcn",
+    "interface": "hub",
+    "summary": "UDP 4789 (VXLAN) from hub to spoke1 and spoke2 is dropped by the cloud's network",
+    "evidence": "UDP between the same addresses arrives",
+    "remedy": "oci network nsg rules add    # of another cloud: --provider=",
+    "tests": ["a"],
+}
+
+
+def test_what_one_command_corrects_at_several_places_of_a_node_is_one_cause():
+    """Where the texts differ in their middle, it is a list; the one command may have a comment behind it."""
+    two = [
+        {**CLOUD, "interface": name, "summary": CLOUD["summary"].replace("hub to spoke1 and spoke2", f"{name} to hub")}
+        for name in ("spoke1", "spoke2")
+    ]
+
+    (one,) = merged([CLOUD, *two])
+
+    listed = "hub to spoke1 and spoke2, spoke1 to hub, spoke2 to hub"
+    assert one["summary"] == f"UDP 4789 (VXLAN) from {listed} is dropped by the cloud's network"
+    assert one["remedy"] == CLOUD["remedy"]
+
+
 def test_two_rules_of_one_firewall_stay_apart():
     """Where several rules of a host have the same effect, none of their commands is left out."""
     rules = [
@@ -185,7 +210,7 @@ def test_two_rules_of_one_firewall_stay_apart():
         other(PORT, "gretap1", "gretap2", remedy="bridge link set dev gretap2 isolated off    # or remove it"),
         other(PORT, "gretap1", "gretap2", code="port-blocked"),
         other(PORT, "hub", "hub2", remedy="bridge link set dev gretap2 isolated off"),
-        other(PORT, "the port is", "the port was", interface="gretap2"),
+        other(other(PORT, "the port is", "the port was"), "gretap1", "gretap2"),
     ],
     ids=["no command", "a comment", "another code", "another command elsewhere", "another fact"],
 )
