@@ -248,14 +248,15 @@ class Listening:
             if name != sent.node and not payloads.issuperset(sent.payloads)
         ]
 
-    def paths(self, expected: Mapping[str, int] | None = None) -> list[Path]:
-        """How far what was sent came on its way to each node; none where nothing can be captured."""
+    def paths(self, expected: Mapping[str, int] | None = None, payloads: Collection[bytes] = ()) -> list[Path]:
+        """How far what was sent, or these payloads, came on the way to each node; none where nothing is captured."""
         if not self._tapped or not self.sent:
             return []
         heard = {name: self.datagrams.get(name, ()) for name in self.at if expected is None or name in expected}
         one_clock = markers.one_kernel(self._nodes.values())
         seen = self.sightings()
-        return paths.paths(self._topology, self.sent, self.network, heard, seen, one_clock=one_clock, expected=expected)
+        sent = (self._topology, self.sent, self.network)
+        return paths.paths(*sent, heard, seen, one_clock=one_clock, expected=expected, payloads=payloads)
 
     def _own_copies(self, expected: Mapping[str, int]) -> list[Path]:
         """What the senders were to receive of their own: no interface sees how far that comes."""

@@ -186,10 +186,12 @@ def paths(
     *,
     one_clock: bool,
     expected: Mapping[str, int] | None = None,
+    payloads: Collection[bytes] = (),
 ) -> list[Path]:
     """
     One path for each receiver: of the first datagram that it did not hear as often as expected, or of the first.
 
+    `payloads`: those that count, by default all.
     `one_clock`: all nodes are of one kernel, so that times at different nodes can be compared.  Who was not to hear it
     and did not has none.
     """
@@ -198,12 +200,12 @@ def paths(
     found = []
     for receiver, datagrams in heard.items():
         copies = (expected or {}).get(receiver, 1)
-        payloads = [datagram.payload for datagram in datagrams]
+        received = [datagram.payload for datagram in datagrams]
         senders = [one for one in sent if one.node != receiver and topology.connects(one.node, receiver, network)]
-        stimuli = [(one, payload) for one in senders for payload in one.payloads]
-        wrong = [(one, payload) for one, payload in stimuli if payloads.count(payload) != copies]
+        stimuli = [(one, each) for one in senders for each in one.payloads if not payloads or each in payloads]
+        wrong = [(one, payload) for one, payload in stimuli if received.count(payload) != copies]
         for one, payload in (wrong or stimuli)[:1]:
-            if payload not in payloads and (not copies or addresses.get(one.to, receiver) != receiver):
+            if payload not in received and (not copies or addresses.get(one.to, receiver) != receiver):
                 continue
             arrived = [datagram for datagram in datagrams if datagram.payload == payload]
             tagged = [sighting for sighting in seen if tag_of(payload) in sighting.frame]

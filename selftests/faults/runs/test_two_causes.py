@@ -23,6 +23,7 @@ IN_ORDER = f"{MULTICAST}::test_numbered_lines_arrive_in_order[sender=hub]"
 BROADCAST_PING = "tests/icmp/test_broadcast_ping.py::test_every_node_answers_once_from_its_own_address[sender=hub]"
 MULTICAST_PING = "tests/icmp/test_all_hosts_ping.py::test_every_node_answers_once[sender=hub]"
 DF = "tests/mtu/test_boundary.py::test_a_sender_with_df_gets_an_error[sender=hub-multicast]"
+FIRST_ADDRESS = "tests/broadcast/test_address.py::test_first_address_of_the_prefix_is_no_broadcast[sender=spoke1]"
 LIMITED = "tests/broadcast/test_limited.py::test_bound_to_the_device_reaches_everyone[sender=hub]"
 CASES: Mapping[tuple[str, str], Mapping[str, set[str]]] = {
     ("multicast-filtered", "arp-unanswered"): {
@@ -32,6 +33,7 @@ CASES: Mapping[tuple[str, str], Mapping[str, set[str]]] = {
         THIRD_SPOKE: {"224.0.0.0/4"},
         PING: {"arp-unanswered"},
     },
+    ("stateful-only", "multicast-route-missing"): {FIRST_ADDRESS: {"stateful-only"}},
     ("large-filtered", "broadcast-filtered"): {
         EVERY_SPOKE: {"pkt-type broadcast"},
         JUMBO: {"1000:65535"},
