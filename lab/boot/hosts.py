@@ -9,8 +9,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, ip_address
 from lab import tunnels
 from lab.errors import UsageProblem
 from lab.model import NodePlan, Topology
-from lab.overlay.placement import require_apart
-from lab.topology import topologies
+from lab.overlay.placement import not_unicast, require_apart, require_suited
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ def named(option: str, text: str, over_ipv6: bool) -> list[NamedHost]:
             raise UsageProblem(
                 f"{option}: expected IPv{6 if over_ipv6 else 4} addresses for this tunnel; found {address}"
             )
+        if why := not_unicast(address):
+            raise UsageProblem(f"{option}: expected the hosts' unicast addresses; found {address} ({why})")
         if "/" in name or name in (".", ".."):
             raise UsageProblem(
                 f"{option}: expected a name without a slash (the host's folder has this name); found {name!r}"
@@ -60,11 +61,7 @@ def placed(
     for what, given in (("name", list(names.values())), ("address", [host.address for host in hosts])):
         if twice := [one for one in given if given.count(one) > 1]:
             raise UsageProblem(f"--hub, --spokes: expected each host once; found the {what} {twice[0]} twice")
-    if len(hosts) + 2 > subnet.num_addresses:
-        raise UsageProblem(
-            f"--overlay-subnet={subnet}: expected a subnet of {len(hosts)} hosts and a broadcast address, e.g. "
-            f"{topologies.OVERLAY}"
-        )
+    require_suited(subnet, len(hosts))
     over_ipv6 = tunnels.kind(topology.options.kind).over_ipv6
     nodes = []
     for node, host in zip(topology.nodes, hosts, strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_network
 
 from lab.errors import EnvironmentProblem, UsageProblem
 from lab.model import MULTICAST, Change, NodePlan, Topology
@@ -18,7 +18,14 @@ from lab.overlay.recognition.tunnel_ends import LOOPBACK
 from lab.stack.changes import route_del
 from lab.stack.records import Route
 
-NOT_UNICAST = IPv4Network("224.0.0.0/3")
+NOT_UNICAST = {
+    "unspecified": IPv4Network("0.0.0.0/8"),
+    "loopback": IPv4Network("127.0.0.0/8"),
+    "multicast": MULTICAST,
+    "limited broadcast": IPv4Network("255.255.255.255/32"),
+    "reserved": IPv4Network("240.0.0.0/4"),
+}
+"""What no host has as its address on a network (RFC 6890, RFC 1112), by name."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +51,36 @@ def readdressed(topology: Topology, subnet: IPv4Network) -> Topology:
     """The same overlay in another subnet, but for NICs, which keep theirs; UsageProblem when that is too small."""
     if topology.native:
         return topology
-    if subnet.num_addresses < len(topology.nodes) + 2 or subnet.overlaps(NOT_UNICAST):
-        raise UsageProblem(
-            f"--overlay-subnet={subnet}: expected an IPv4 subnet of unicast addresses with room for "
-            f"{len(topology.nodes)} hosts, e.g. 172.16.253.0/24"
-        )
+    require_suited(subnet, len(topology.nodes))
     nodes = tuple(
         replace(node, overlay=IPv4Interface((subnet.network_address + number, subnet.prefixlen)))
         for number, node in enumerate(topology.nodes, 1)
     )
     return replace(topology, nodes=nodes)
+
+
+def not_unicast(address: str) -> str:
+    """Why no host can have an address, or an address of a subnet; empty where one can."""
+    network = ip_network(address)
+    if isinstance(network, IPv4Network):
+        return next((why for why, reserved in NOT_UNICAST.items() if network.overlaps(reserved)), "")
+    found = {
+        "unspecified": network.is_unspecified,
+        "loopback": network.is_loopback,
+        "multicast": network.is_multicast,
+    }
+    return next((why for why, is_so in found.items() if is_so), "")
+
+
+def require_suited(subnet: IPv4Network, hosts: int) -> None:
+    """UsageProblem for an overlay's subnet that is not one of unicast addresses, or is too small for its hosts."""
+    if why := not_unicast(str(subnet)):
+        raise UsageProblem(
+            f"--overlay-subnet={subnet}: expected a subnet of unicast addresses, e.g. 172.16.253.0/24; "
+            f"found {why} addresses ({NOT_UNICAST[why]})"
+        )
+    if subnet.num_addresses < hosts + 2:
+        raise UsageProblem(f"--overlay-subnet={subnet}: expected a subnet for {hosts} hosts, e.g. 172.16.253.0/24")
 
 
 def require_apart(topology: Topology) -> None:
