@@ -57,14 +57,22 @@ def tunnel_note(cloud: Provider, tunnel: str, *, chosen: bool) -> str:
     """One line for the user where the cloud blocks GRE; `chosen`: the user named the kind of tunnel."""
     if cloud.gre or (kind(tunnel).port and chosen):
         return ""
-    if chosen:
-        return f"{cloud.title} blocks GRE, so nothing passes through {tunnel} tunnels; --tunnel={FALLBACK} works there"
+    if not carried(cloud, tunnel):
+        return (
+            f"warning: {cloud.title} blocks GRE, so nothing passes through {tunnel} tunnels; --tunnel={FALLBACK} "
+            "works there"
+        )
     return f"{cloud.title} blocks GRE, so the tunnels are {tunnel} (--tunnel={DEFAULT} shows what is lost)"
+
+
+def carried(cloud: Provider, tunnel: str) -> bool:
+    """Whether the cloud delivers the packets of such tunnels: all clouds deliver UDP."""
+    return cloud.gre or bool(kind(tunnel).port)
 
 
 def require_carried(cloud: Provider, tunnel: str) -> None:
     """UsageProblem where the cloud drops all packets of such tunnels: nothing can be measured."""
-    if not cloud.gre and not kind(tunnel).port:
+    if not carried(cloud, tunnel):
         raise UsageProblem(f"--tunnel={tunnel}: {cloud.title} blocks GRE; use --tunnel={FALLBACK}")
 
 

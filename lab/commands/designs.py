@@ -75,7 +75,7 @@ class DesignLosses:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
-    parser.add_argument("names", nargs="*", metavar="DESIGN", help=f"designs: {', '.join(designs.DESIGNS)}")
+    parser.add_argument("names", nargs="*", metavar="DESIGN", help=f"designs: {', '.join(designs.MEASURED)}")
     parser.add_argument(
         "--slow", action="store_true", help="measure also those that take minutes (STP's default timers)"
     )

@@ -90,13 +90,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--firewall",
         default=NFT,
         metavar="TOOL",
-        help=f"tool of the hosts' own firewall: {', '.join(RULES)} (default: {NFT}, a file to include)",
+        help=f"tool of the hosts' own firewall: {', '.join(RULES)} (default: {NFT}; its rules are written "
+        "as a file to include)",
     )
     parser.add_argument(
         "--topology",
         default="star",
         metavar="NAME",
-        help=f"overlay topology: {', '.join(designs.TOPOLOGIES)}",
+        help=f"overlay topology: {', '.join(designs.LASTING)} (default: star)",
     )
     parser.add_argument("--tunnel", metavar="KIND", help=f"tunnel kind: {', '.join(tunnels.KINDS)}")
     parser.add_argument(

@@ -271,7 +271,7 @@ DESIGNS: dict[str, Design] = {
 def design(name: str) -> Design:
     """The design of a name; UsageProblem names the ones there are."""
     if name not in DESIGNS:
-        raise UsageProblem(f"unknown design {name!r}: expected one of {', '.join(DESIGNS)}")
+        raise UsageProblem(f"unknown design {name!r}: expected one of {', '.join(MEASURED)}")
     return DESIGNS[name]
 
 
@@ -290,6 +290,10 @@ STARS = {"star": topologies.star, "bridged": topologies.bridged, "article": topo
 ALIASES = {"standard": "star"}
 TOPOLOGIES = (*STARS, *(one.name for one in DESIGNS.values() if one.conforms))
 """The names that `--topology` takes."""
+MEASURED = tuple(one.name for one in DESIGNS.values() if one.losses)
+"""The designs that `overcast designs` measures."""
+LASTING = tuple(name for name in TOPOLOGIES if name in STARS or not (DESIGNS[name].lab_only or DESIGNS[name].for_a_run))
+"""The topologies that are set up on live hosts for good."""
 
 
 def canonical(name: str) -> str:
@@ -323,6 +327,8 @@ def require_live(name: str) -> None:
 
 def require_lasting(name: str) -> None:
     """UsageProblem for a topology that is not set up on live hosts for good."""
+    if canonical(name) not in TOPOLOGIES:
+        raise UsageProblem(f"unknown topology {name!r}: expected one of {', '.join(LASTING)}")
     require_live(name)
     if name in DESIGNS and (why := DESIGNS[name].for_a_run):
         raise UsageProblem(f"--topology={name} is for labs, and for a run on live hosts (--provision): {why}")

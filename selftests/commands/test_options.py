@@ -46,6 +46,13 @@ def run_on(tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ["--overlay-subnet=10.20.16.5/24"],
             "--overlay-subnet=10.20.16.5/24: this is a host's address; expected its subnet: 10.20.16.0/24",
         ),
+        (
+            ["--overlay-subnet=127.0.0.0/16"],
+            (
+                "--overlay-subnet=127.0.0.0/16: expected a subnet of unicast addresses, e.g. 172.16.253.0/24; "
+                "found loopback addresses (127.0.0.0/8)"
+            ),
+        ),
         (["--hosts=a,b", "--overlay-subnet=10.20.16.0/24"], "--overlay-subnet requires --provision"),
         (["--inject=port-detach"], "--inject=port-detach: unknown fault (did you mean port-detached"),
         (["--inject=spoke3: true"], "--inject='spoke3: true' names a node that the lab does not have"),

@@ -83,7 +83,7 @@ def test_exec_keeps_the_directory_and_odd_arguments(up: str, checkout: Checkout)
 def test_exec_names_what_is_missing(up: str, checkout: Checkout) -> None:
     """A node that does not exist is answered with those that do, a command that does not with status 127."""
     node = checkout.run("exec", "spoke9", "true")
-    assert node.status == 1
+    assert node.status == 2
     assert "unknown node 'spoke9'" in node.errors
     assert "vcn0, vcn1" in node.errors or "spoke2" in node.errors
     command = checkout.run("exec", "hub", "no-such-command")

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.commands import options
 from lab.commands.doctor import IPTABLES
+from lab.commands.kept_lab import up
 from lab.commands.main import COMMANDS, INTERRUPTED, main
 from lab.interrupts import SIGNALS
 from selftests.commands.conftest import Checkout
@@ -136,8 +138,27 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--overlay-subnet=10.0.0.4/31"],
-            "--overlay-subnet=10.0.0.4/31: expected a subnet of 2 hosts and a broadcast address",
+            "--overlay-subnet=10.0.0.4/31: expected a subnet for 2 hosts, e.g. 172.16.253.0/24",
         ),
+        (
+            ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--overlay-subnet=224.0.0.0/8"],
+            (
+                "--overlay-subnet=224.0.0.0/8: expected a subnet of unicast addresses, e.g. 172.16.253.0/24; "
+                "found multicast addresses (224.0.0.0/4)"
+            ),
+        ),
+        (
+            ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--topology=native"],
+            "--topology=native has no overlay to plan or set up",
+        ),
+        (
+            ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--topology=ring"],
+            (
+                "unknown topology 'ring': expected one of star, bridged, article, pair, mesh, flood-list, "
+                "two-hubs-bond, two-hubs-prp\n"
+            ),
+        ),
+        (["designs", "native"], "native has no hub or tunnel that can fail"),
         (
             ["plan", "--hub=10.0.0.4", "--spokes=10.0.0.5", "--format=shell", "--overlay-subnet=10.0.0.0/24"],
             "--overlay-subnet=10.0.0.0/24 contains the underlay address 10.0.0.4 of hub",
@@ -157,6 +178,58 @@ def test_misuse_is_one_message(capsys: pytest.CaptureFixture[str], arguments: li
     assert output == ""
     assert errors.startswith(f"overcast: {message}")
     assert len(errors.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1", "loopback"),
+        ("224.0.0.5", "multicast"),
+        ("0.0.0.0", "unspecified"),
+        ("255.255.255.255", "limited broadcast"),
+        ("240.0.0.1", "reserved"),
+        ("::1", "loopback"),
+        ("ff02::1", "multicast"),
+        ("::", "unspecified"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--hub", "--spokes"])
+def test_only_unicast_addresses_are_planned(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str, address: str, why: str
+) -> None:
+    """An address that no host can have is rejected with the reason, and no file is written."""
+    tunnel, other = ("ip6gretap", "fd00::1") if ":" in address else ("gretap", "10.0.0.4")
+    hosts = {"--hub": other, "--spokes": other, option: f"web={address}"}
+    words = [f"{name}={value}" for name, value in hosts.items()]
+    assert main(["plan", *words, f"--tunnel={tunnel}", "--format=shell", "-o", str(tmp_path / "files")]) == 2
+    assert capsys.readouterr().err == (
+        f"overcast: {option}: expected the hosts' unicast addresses; found {address} ({why})\n"
+    )
+    assert not (tmp_path / "files").exists()
+
+
+@pytest.mark.parametrize("command", ["plan", "designs"])
+def test_help_offers_what_the_command_accepts(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """Neither a topology that is not planned nor a design that has nothing to lose is offered."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    assert re.search(r"\btwo-hubs-prp\b", text)
+    assert not re.search(r"\bnative\b", text)
+    assert command == "designs" or not re.search(r"\b(standby|two-hubs-stp)\b", text)
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "answer"),
+    [("gretap", "no host answers: the cloud drops the tunnel packets"), ("vxlan", "every other host answers")],
+)
+def test_up_suggests_what_the_cloud_delivers(tunnel: str, answer: str) -> None:
+    """Where the cloud drops the tunnel packets, no host is said to answer."""
+    given = {"kernel": None, "provider": "azure", "topology": None, "tunnel": tunnel, "spokes": None}
+    plan = options.planned(given)
+    if shutil.which("ping") is None:
+        pytest.skip("ping is not installed: sudo apt-get install iputils-ping")
+    assert next(line for line in up.suggestions(plan) if " ping -b " in line).endswith(f"   # {answer}")
 
 
 UNREACHED = "--hosts=nosuch.invalid,other.invalid"

@@ -13,7 +13,7 @@ from lab.commands.kept_lab import remote, rendezvous
 from lab.errors import EnvironmentProblem, UsageProblem
 
 SUMMARY = "Runs COMMAND (a shell if none is given) in a node of the lab: hub, spoke1, ..., vcn, r1, ..."
-EPILOG = "The exit status is the command's; 127: command not found; 1: no lab is up; 2: usage error."
+EPILOG = "The exit status is the command's; 127: command not found; 1: no lab is up; 2: usage error, or unknown node."
 
 ENTERED = 'mount -t sysfs overcast /sys 2>/dev/null; cd -- "$1" 2>/dev/null; shift; exec "$@"'
 """

@@ -144,7 +144,7 @@ class Keeper:
 
     def _exec(self, connection: Connection, node: str, **order: Any) -> None:
         if node not in self.places:
-            connection.send_json(problem=f"unknown node {node!r}: expected one of {', '.join(self.places)}")
+            connection.send_json(misused=f"unknown node {node!r}: expected one of {', '.join(self.places)}")
         elif self.choice.kind == "local":
             # the caller enters by itself: its program then has the caller's own terminal and files
             connection.send_json(enter=self.places[node], user=os.geteuid() != 0)

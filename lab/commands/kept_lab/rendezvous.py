@@ -21,7 +21,7 @@ from multiprocessing import connection as messages
 from pathlib import Path
 from typing import Any
 
-from lab.errors import EnvironmentProblem
+from lab.errors import EnvironmentProblem, UsageProblem
 
 ROOT = Path(__file__).resolve().parents[3]  # lab.machines.base has it too, and execnet, which exec and down do not need
 
@@ -77,13 +77,15 @@ class Connection:
         """
         One request and its answer.
 
-        EnvironmentProblem if the other side refuses or leaves.
+        EnvironmentProblem if the other side refuses or leaves; UsageProblem if it does not have what is asked for.
         """
         try:
             self.send_json(**message)
             answer = self.receive_json()
         except (EOFError, BrokenPipeError):
             raise EnvironmentProblem("the process that keeps the lab has ended", remedy="./overcast up") from None
+        if "misused" in answer:
+            raise UsageProblem(answer["misused"])
         if "problem" in answer:
             raise EnvironmentProblem(answer["problem"], remedy=answer.get("remedy"))
         return answer

@@ -7,10 +7,12 @@ import shutil
 import sys
 
 from lab.applications import packages
+from lab.clouds.providers import carried
 from lab.commands import options
 from lab.commands.kept_lab import drawing, keeper, rendezvous
+from lab.commands.options import Plan
 from lab.errors import EnvironmentProblem
-from lab.model import ALL_HOSTS, Topology
+from lab.model import ALL_HOSTS
 
 SUMMARY = "Builds a lab and keeps it: overcast exec NODE -- COMMAND runs commands in it, overcast down removes it."
 
@@ -35,15 +37,17 @@ def run(arguments: argparse.Namespace) -> int:
     milliseconds = 1000 * built["seconds"]
     print(f"the lab is up: {drawing.title(plan.topology, plan.underlay)}; built in {milliseconds:.0f} ms")
     print(drawing.lab(plan.topology, plan.underlay))
-    print("try:", *_suggestions(plan.topology), sep="\n    ")
+    print("try:", *suggestions(plan), sep="\n    ")
     return 0
 
 
-def _suggestions(topology: Topology) -> list[str]:
+def suggestions(plan: Plan) -> list[str]:
     """Commands that show what the overlay is for, of those that this machine has the programs for."""
+    topology, connected = plan.topology, carried(plan.underlay.provider, plan.tunnel)
     first, spoke = topology.nodes[0], topology.spokes[-1]
+    answer = "every other host answers" if connected else "no host answers: the cloud drops the tunnel packets"
     pings = [
-        ("ping", f"{spoke.name} -- ping -b -c 3 {spoke.broadcast()}", "every other node answers"),
+        ("ping", f"{spoke.name} -- ping -b -c 3 {spoke.broadcast()}", answer),
         ("ping", f"{spoke.name} -- ping -c 3 -t 1 -I {spoke.device} {ALL_HOSTS}", "the same by multicast"),
     ]
     tunnels = [
@@ -62,5 +66,6 @@ def _suggestions(topology: Topology) -> list[str]:
     lines = [f"{command.ljust(width)}   # {what}" for command, what in there]
     lacking = sorted({program for program, _, _ in known if not shutil.which(program)})
     if lacking:
-        lines.append(f"(more with: sudo apt-get install {' '.join(packages.TOOLS[program] for program in lacking)})")
+        names = " ".join(packages.TOOLS[program] for program in lacking)
+        lines.append(f"(for examples with {', '.join(lacking)}: sudo apt-get install {names})")
     return lines
