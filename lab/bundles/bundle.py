@@ -191,7 +191,8 @@ def read(path: Path) -> Bundle:
                     texts[Path(member.name).name] = content.read()
         return _bundle(texts)
     except BROKEN as error:
-        again = "./overcast bundle    # where the tests or the doctor ran"
+        of_live = "./overcast bundle --hosts=HUB,SPOKE,..."
+        again = f"./overcast bundle    # after a run with failed tests; of live hosts: {of_live}"
         _refuse(
             path, error, f"name a file that is there, or: {again}" if isinstance(error, FileNotFoundError) else again
         )

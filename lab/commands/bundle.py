@@ -67,7 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def of_run(reports: Path | None) -> Bundle:
-    """The bundle of the last run in a folder; None: the default one."""
+    """The bundle of the last run in a folder; None: the default one; UsageProblem if that is no folder."""
+    if reports and not reports.is_dir():
+        found = "a file" if reports.exists() else "no such folder"
+        raise UsageProblem(
+            f"--reports={reports}: expected a folder with the results of a run; found {found}",
+            remedy="./overcast bundle    # packs the last run that wrote its results to reports/",
+        )
     option = f" {shlex.quote(f'--reports={reports}')}" if reports else ""
     return bundle.of_run(reports or REPORTS, f"./overcast{option}")
 

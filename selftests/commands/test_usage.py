@@ -268,6 +268,31 @@ def test_a_bundle_without_results_names_the_run_that_writes_them(
     )
 
 
+@pytest.mark.parametrize(("name", "found"), [("file", "a file"), ("nothing", "no such folder")])
+def test_a_bundle_requires_a_folder_of_results(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, found: str
+) -> None:
+    """Neither a file nor a misspelt folder is named as the place of a new run."""
+    (tmp_path / "file").write_text("")
+    assert main(["bundle", f"--reports={tmp_path / name}"]) == 2
+    first, fix = capsys.readouterr().err.splitlines()
+    assert first == (
+        f"overcast: --reports={tmp_path / name}: expected a folder with the results of a run; found {found}"
+    )
+    assert str(tmp_path) not in fix
+
+
+def test_explain_names_both_ways_to_a_bundle(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A run leaves the results for a bundle; the doctor leaves none, so live hosts are named."""
+    (tmp_path / "junk").write_text("junk")
+    for name in ("junk", "nothing"):
+        assert main(["explain", str(tmp_path / name)]) == 1
+        assert capsys.readouterr().err.endswith(
+            "./overcast bundle    # after a run with failed tests; of live hosts: "
+            "./overcast bundle --hosts=HUB,SPOKE,...\n"
+        )
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """--help shows the usage and ends with status 0."""
