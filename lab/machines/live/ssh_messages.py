@@ -6,14 +6,18 @@ Words are OpenSSH's (its messages are not translated), sudo's (asked for in Engl
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from dataclasses import dataclass
 
+from lab.machines.live import ssh_keys
 from lab.machines.live.hosts import HostSpec
 
 QUOTED_LINES = 6
 TURNED_AWAY = "turned-away"
 """The code of a connection that sshd closed at once, as it does when too many log in at the same time."""
+DENIED = "permission-denied"
 _WRONG_USER = r"(?i:please login as the user) \"(?P<right>[^\"]+)\""
 
 
@@ -61,15 +65,15 @@ _RULES = (
         "name that user, with sudo: ssh://{right}@{host_port}?sudo=true",
     ),
     _Rule(
-        r"UNPROTECTED PRIVATE KEY FILE",
+        r"UNPROTECTED PRIVATE KEY FILE[^']*?'(?P<unprotected>[^']+)'",
         "key-unprotected",
         "ssh ignores the private key because other users can read it",
-        "chmod 600 the key file (its name is below)",
+        "chmod 600 {unprotected}",
     ),
     _Rule(
         r"(?m)^(?P<who>[^\s:]+): Permission denied \((?P<ways>[^)]*)\)|Permission denied \((?P<more>[^)]*)\)"
         r"|Too many authentication failures",
-        "permission-denied",
+        DENIED,
         "authentication failed ({ways}): it accepted none of ssh's keys",
         "name the user and the key: ssh://USER@{host_port}?ssh_identity_file=FILE (or ssh-add FILE); try it: {login}",
     ),
@@ -150,7 +154,12 @@ def cause(spec: HostSpec, said: str, status: int | None, expired: float | None =
         if found:
             values = {**_values(spec, said), **{key: value for key, value in found.groupdict().items() if value}}
             values["its_name"] = "its name" if values.get("name") == spec.host else f"the name {values.get('name')}"
-            values.setdefault("ways", values.pop("more", "too many keys were tried"))
+            if "more" in values:
+                values["ways"] = values.pop("more")
+            if "ways" in values and (closer := _of_keys(spec, values["ways"], values["login"])):
+                return closer
+            values.setdefault("ways", "too many keys were tried")
+            values["unprotected"] = shlex.quote(values.get("unprotected", ""))
             values["said"] = said[said.rfind("\n", 0, found.start()) + 1 :].splitlines()[0].strip()
             return Cause(rule.code, rule.sentence.format(**values), rule.remedy.format(**values))
     login = _values(spec, said)["login"]
@@ -161,6 +170,20 @@ def cause(spec: HostSpec, said: str, status: int | None, expired: float | None =
         return Cause("no-login", "ssh did not get there", f"ssh's reason is above; try it: {login}")
     how = "ssh was killed" if status is not None and status < 0 else f"exit status {status}"
     return Cause("no-agent", f"{spec.python} was to be started there, but did not run ({how})", f"try it: {login}")
+
+
+def _of_keys(spec: HostSpec, ways: str, login: str) -> Cause | None:
+    """A closer cause of a login that was denied: ssh could not use a key, or the host does not know the named one."""
+    failed, key = f"authentication failed ({ways})", spec.ssh_identity_file
+    if locked := ssh_keys.locked(_login(spec)):
+        files = " ".join(map(shlex.quote, locked))
+        agent = "" if os.environ.get("SSH_AUTH_SOCK") else 'eval "$(ssh-agent)" && '
+        found = f"{failed}: ssh cannot use {files} without the passphrase, and a run does not prompt"
+        return Cause("key-locked", found, f"{agent}ssh-add {files}")
+    if not (spec.user and key):
+        return None
+    known = f"append {key}.pub to {spec.user}'s ~/.ssh/authorized_keys on the host, or name another user or key"
+    return Cause(DENIED, f"{failed}: it accepted none of ssh's keys", f"{known}; try it: {login}")
 
 
 def late(spec: HostSpec, took: float, timeout: float) -> tuple[str, str]:
@@ -186,15 +209,19 @@ def quoted(said: str) -> str:
     return "\n".join(f"    {line}" for line in lines[-QUOTED_LINES:])
 
 
+def _login(spec: HostSpec) -> list[str]:
+    """The command that logs in by hand."""
+    words = ["ssh", *(["-F", spec.ssh_config] if spec.ssh_config else [])]
+    words += ["-i", spec.ssh_identity_file] if spec.ssh_identity_file else []
+    words += ["-p", str(spec.port)] if spec.port else []
+    return [*words, f"{spec.user}@{spec.host}" if spec.user else spec.host]
+
+
 def _values(spec: HostSpec, said: str) -> dict[str, str]:
     offending = re.search(r"Offending \S+ key in (\S+?):\d+|Add correct host key in (\S+)", said)
     file = next((group for group in offending.groups() if group), None) if offending else None
     fingerprint = re.search(r"\bSHA256:\S+?(?=\.?\s)", said)
     host = f"[{spec.host}]" if ":" in spec.host else spec.host
-    words = ["ssh", *(["-F", spec.ssh_config] if spec.ssh_config else [])]
-    words += ["-i", spec.ssh_identity_file] if spec.ssh_identity_file else []
-    words += ["-p", str(spec.port)] if spec.port else []
-    words.append(f"{spec.user}@{spec.host}" if spec.user else spec.host)
     return {
         "host": host,
         "host_port": host + (f":{spec.port}" if spec.port else ""),
@@ -202,7 +229,7 @@ def _values(spec: HostSpec, said: str) -> dict[str, str]:
         "user": spec.user or "the user",
         "user_plain": spec.user or "USER",
         "address_of": f"{spec.user or 'USER'}@ADDRESS",
-        "login": " ".join(words),
+        "login": " ".join(_login(spec)),
         "known_as": f"'[{spec.host}]:{spec.port}'" if spec.port not in (None, 22) else spec.host,
         "shown": f" ({fingerprint[0]})" if fingerprint else "",
         "file": f" -f {file}" if file else "",

@@ -294,20 +294,6 @@ def test_a_changed_host_key_is_not_accepted(rig: Rig, reach: Reach, tmp_path: Pa
     assert f"ssh-keygen -R hub -f {known}" in str(failure.remedy)
 
 
-def test_a_key_that_is_not_authorized(rig: Rig, reach: Reach) -> None:
-    """A login that the host does not grant names the ways that it would."""
-    spec = f"ssh://opc@hub?ssh_identity_file={rig.directory / 'other_key'}"
-    config = rig.directory / "no_key"
-    text = rig.inner_config.read_text()
-    config.write_text(text.replace(f"    IdentityFile {rig.directory / 'user_key'}\n", ""))
-
-    failure = the_failure(reach(f"{spec},spoke1?ssh_identity_file={rig.directory / 'user_key'}", config=config))
-
-    assert failure.code == "permission-denied"
-    assert "authentication failed (publickey)" in failure.message
-    assert "ssh://USER@hub?ssh_identity_file=FILE" in str(failure.remedy)
-
-
 def test_one_deadline_for_all(rig: Rig, reach: Reach) -> None:
     """Hosts that do not answer cost one deadline together, are all named, and do not keep the others."""
     lost = ["10.0.0.98", "10.0.0.99"]
