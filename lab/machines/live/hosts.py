@@ -27,6 +27,8 @@ from lab.errors import UsageProblem
 from lab.machines.live import inventories
 
 OPTION = "--hosts"
+OF_A_FILE = f"{OPTION}=@"
+LINE = "example of a line: ssh://opc@hub.example:2222?sudo=true"
 EXAMPLE = f"{OPTION}=ssh://opc@hub.example?sudo=true,spoke1.example,ssh://opc@10.1.0.5:2222"
 NAME = re.compile(r"\w[\w.+=~-]*", re.ASCII)
 USER = re.compile(r"[\w.][\w.+@\\~-]*\$?", re.ASCII)
@@ -99,28 +101,34 @@ def parse(text: str) -> tuple[HostSpec, ...]:
         _refuse_twice(where, specs)
     if len(specs) < 2:
         found = f"one ({specs[0].text})" if specs else "none"
-        _refuse(OPTION, "at least two hosts", found)
+        _refuse(f"{OPTION}={text}" if text.startswith("@") else OPTION, "at least two hosts", found)
     return tuple(specs)
 
 
 def _refuse(where: str, expected: str, found: str) -> NoReturn:
-    raise UsageProblem(f"{where}: expected {expected}; found {found}\n  example: {EXAMPLE}")
+    example = f"\n  example: {EXAMPLE}" if where == OPTION else f"\n  {LINE}" if ", line " in where else ""
+    raise UsageProblem(f"{where}: expected {expected}; found {found}{example}")
 
 
 def _inventory(name: str) -> list[tuple[str, str]]:
     expected = "a text file with one host per line"
     if not name:
-        _refuse(f"{OPTION}=@", expected, "no file name after the @")
+        _refuse(OF_A_FILE, expected, "no file name after the @")
     try:
         content = Path(name).expanduser().read_bytes()
     except OSError as error:
-        _refuse(f"{OPTION}=@{name}", expected, f"none ({error.strerror})")
+        instead = "a folder" if isinstance(error, IsADirectoryError) else f"none ({error.strerror})"
+        _refuse(f"{OF_A_FILE}{name}", expected, instead)
     text = _text(name, content)
     if inventories.is_one(text):
         try:
-            return [(name, each) for each in inventories.specifications(Path(name).expanduser(), text)]
+            listed = inventories.specifications(Path(name).expanduser(), text)
         except inventories.InventoryProblem as problem:
-            _refuse(f"{name}, line {problem.line}" if problem.line else name, problem.expected, problem.found)
+            where = f"{name}, line {problem.line}" if problem.line else name
+            raise UsageProblem(f"{where}: expected {problem.expected}; found {problem.found}") from None
+        if not listed:
+            raise UsageProblem(f"{OF_A_FILE}{name}: expected at least a hub and a spoke; found no host in the file")
+        return [(name, each) for each in listed]
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         # a # inside a word is no comment
@@ -131,14 +139,15 @@ def _inventory(name: str) -> list[tuple[str, str]]:
         if element:
             found.append((where, element))
     if not found:
-        _refuse(f"{OPTION}=@{name}", "at least a hub and a spoke", "no host in the file")
+        _refuse(f"{OF_A_FILE}{name}", "at least a hub and a spoke", "no host in the file")
     return found
 
 
 def _text(name: str, content: bytes) -> str:
     """The text of an inventory, with or without a byte-order mark, as Windows' editors write one."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        _refuse(f"{name}, line 1", "UTF-8 text", f"UTF-16; convert it: iconv -f UTF-16 -t UTF-8 {shlex.quote(name)}")
+        convert = f"iconv -f UTF-16 -t UTF-8 {shlex.quote(name)} > {shlex.quote(f'{name}.utf8')}"
+        _refuse(f"{name}, line 1", "UTF-8 text", f"UTF-16; convert it: {convert}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -28,6 +28,7 @@ HUBS = ("hub", "hubs")
 SECTION = re.compile(r"\[([^\]:]+)(?::(\w+))?\]\s*(?:[#;].*)?")
 VARIABLE = re.compile(r"^[^#;]*\sansible_\w+=")
 RANGE = re.compile(r"\[\w*:\w*\]")
+IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+\]")
 VARIABLES = {
     "host": "ansible_host",
     "user": "ansible_user",
@@ -67,6 +68,8 @@ def specifications(path: Path, text: str) -> list[str]:
     if _is_yaml(text):
         text = _by_ansible(path)
     if not text.lstrip().startswith("{"):
+        if _is_json(text):
+            raise InventoryProblem("JSON of ansible-inventory or of terraform output, an object", "a JSON list")
         return [_spec(name, variables) for name, variables in _in_order(*_ini(text))]
     try:
         document = json.loads(text)
@@ -80,6 +83,14 @@ def specifications(path: Path, text: str) -> list[str]:
     return list(_of_terraform(document))
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _by_ansible(path: Path) -> str:
     """What Ansible itself makes of an inventory."""
     beside = Path(sys.executable).parent
@@ -91,7 +102,7 @@ def _by_ansible(path: Path) -> str:
     strict = {**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
     done = subprocess.run([program, "-i", path, "--list"], env=strict, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise InventoryProblem(f"an inventory that {PROGRAM} reads", f"its message: {_why(done.stderr)}")
+        raise InventoryProblem("a valid YAML inventory", f"an error that {PROGRAM} reports: {_why(done.stderr)}")
     return done.stdout
 
 
@@ -121,6 +132,9 @@ def _ini(text: str) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
             group, kind = section[1], section[2] or "hosts"
             if kind not in ("hosts", "vars", "children"):
                 raise InventoryProblem("[group], [group:vars] or [group:children]", line.strip(), number)
+        elif _is_broken_section(line.strip()):
+            missing = "" if "]" in line else "a ] at the end of the group's name: "
+            raise InventoryProblem(f"{missing}[group], [group:vars] or [group:children]", repr(line.strip()), number)
         elif kind == "vars":
             name, _, value = line.partition("=")
             of_groups.setdefault(group, {})[name.strip()] = value.strip()
@@ -137,6 +151,11 @@ def _ini(text: str) -> tuple[dict[str, dict[str, str]], dict[str, list[str]]]:
         of_its = [of_groups.get("all", {}), *(of_groups[name] for name in of_groups if host in groups.get(name, ()))]
         hosts[host] = {**{name: value for each in of_its for name, value in each.items()}, **own}
     return hosts, groups
+
+
+def _is_broken_section(line: str) -> bool:
+    """A line that begins as the name of a group, and is neither one nor a host: a range, or an IPv6 address."""
+    return line.startswith("[") and (line.endswith("]") or "]" not in line) and not IPV6.fullmatch(line)
 
 
 def _words(line: str, number: int) -> list[str]:
