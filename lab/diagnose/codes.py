@@ -29,6 +29,7 @@ Mark = Literal[
     "neighbours",  # at a NIC: it loses tunnel packets, whatever is in them
     "kernel",  # it is wrong with a kernel that other hosts may share: any packet is lost by it, wherever it is
     "routers",  # it loses packets between hosts, at a router that is not captured
+    "received",  # at an overlay device: it loses what its host receives, not what the host sends
     "sent",  # it loses what its host sends, anywhere on its path
     "arriving",  # it is wrong with what its host sends, and loses it where it is received
     "passed-on",  # it changes what passes its host, which is lost there or at any later place

@@ -48,6 +48,8 @@ def can_lose_kind(scene: Scene, finding: Finding, loss: Loss) -> bool:
     of_kind = code.kinds is None or not loss.kinds.isdisjoint(code.kinds) or outer or of_size
     inner = host is not None and finding.interface in scene.topology.devices(host.name)
     apart = inner and loss.exchange.network == "underlay"
+    if inner and has(finding, "received") and loss.receiver != finding.node:
+        return False
     return of_kind and not has(finding, "nothing") and not apart and _may_take(scene, finding, loss)
 
 

@@ -32,6 +32,7 @@ CASES: Mapping[tuple[str, str], Mapping[str, set[str]]] = {
         IN_ORDER: {"224.0.0.0/4"},
         THIRD_SPOKE: {"224.0.0.0/4"},
         PING: {"arp-unanswered"},
+        MULTICAST_PING: {"224.0.0.0/4"},
     },
     ("stateful-only", "multicast-route-missing"): {FIRST_ADDRESS: {"stateful-only"}},
     ("large-filtered", "broadcast-filtered"): {
