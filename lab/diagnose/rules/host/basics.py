@@ -178,7 +178,7 @@ def upper(scene: Scene, host: HostScene) -> Iterator[Finding]:
             continue
         effect = ": datagrams arrive twice" if twice and device.up and device.lower == host.plan.device else ""
         if device.details.get("mode") == PASSTHRU:
-            effect = f", mode passthru: it receives all packets of {device.lower}"
+            effect = f", mode passthru: it receives all packets that arrive at {device.lower}, also ARP replies"
         if effect:
             yield host.declared("device-on-top", device.name, kind=device.kind, lower=device.lower, effect=effect)
 
@@ -199,7 +199,7 @@ def enslaved(scene: Scene, host: HostScene) -> Iterator[Finding]:
             outside = [commands.default_route(plan)] if scene.planned else []
             again = outside if name == plan.nic else [commands.route(scene.topology, plan)]
             fix = " && ".join([f"ip link set {name} nomaster", *again])
-            yield host.declared("device-in-vrf", name, f"its master is {master.name}", fix)
+            yield host.declared("device-in-vrf", name, f"its master is the VRF {master.name}", fix)
         elif tunnel or scene.planned:
             placed = commands.placed(scene.topology, plan) if tunnel else commands.placed_outside(plan)
             code = "spoke-tunnel-bridged" if tunnel and master.kind == "bridge" else "device-enslaved"

@@ -123,12 +123,13 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
         "control": "UDP on the underlay",
         "forwarding": "packets that the bridge forwards",
         "delivery": "packets that arrive by the tunnel",
-        "sending": "packets that it sends into the overlay",
-        "answering": "ICMP echo packets",
-        "looping": "packets that it sends to itself",
+        "sending": "packets that the host sends into the overlay",
+        "looping": "packets that the host sends to itself",
     }
-    *most, last = [words[stage] for stage in words if stage in stages] or [""]
-    return f"{', '.join(most)}{',' * (len(most) > 1)} and {last}" if most else last
+    echo = "answering" in stages
+    *most, last = [words[stage] for stage in words if stage in stages] or ["ICMP echo packets" if echo else ""]
+    listed = f"{', '.join(most)}{',' * (len(most) > 1)} and {last}" if most else last
+    return f"{listed} (also ICMP echo)" if echo and stages != {"answering"} else listed
 
 
 def _interface(host: HostScene, stages: set[str]) -> str:

@@ -39,7 +39,10 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     doubled = [entry for entry in flooding if not entry.via and _times(flooding, entry.dst) > 1]
     for entry in (*foreign, *doubled):
         further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
-        yield host.declared("vxlan-entry-elsewhere", device.name, mac=entry.lladdr, to=f"{entry.dst}{further}")
+        why = f"{entry.dst} is not a peer" if entry.dst not in served else "the tunnel has another port or VNI"
+        why = "a second entry for this address" if entry in doubled else why
+        to = f"{entry.dst}{further}"
+        yield host.declared("vxlan-entry-elsewhere", device.name, mac=entry.lladdr, to=to, why=why)
     to_groups = [entry for entry in known if entry not in foreign and int(entry.lladdr[:2], 16) & GROUP]
     for entry in to_groups if len(remotes) > 1 else ():
         yield host.declared("vxlan-group-entry", device.name, mac=entry.lladdr, to=entry.dst)
