@@ -92,18 +92,15 @@ def unexplained(scene: Scene, findings: Collection[Finding]) -> list[Loss]:
     return [loss for loss in scene.losses if not any(can_lose(scene, one, loss) for one in findings)]
 
 
-def _only(named: Collection[str] | None, this: str) -> Collection[str]:
-    return (this,) if named is None else named
-
-
 def lossy(scene: Scene, findings: Sequence[Finding]) -> Iterator[Flow]:
     """The ways on which some packets are lost by a finding: at any time by chance, of any kind that it can lose."""
     for loss in scene.losses:
         for finding in findings if not loss.whole and loss.exchange.kind in ALIKE else ():
             if has(finding, "groups") or not can_lose(scene, finding, loss):
                 continue
+            only = CODES[finding.code].kinds
             for kind in ALIKE:
-                if kind in _only(CODES[finding.code].kinds, kind):
+                if only is None or kind in only:
                     yield Flow("overlay", kind, loss.exchange.sender, loss.receiver)
 
 
