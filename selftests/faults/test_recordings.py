@@ -81,6 +81,21 @@ def test_a_rule_of_the_cloud_is_one_cause(fault: str) -> None:
     assert one["remedy"] == found[0].remedy
 
 
+@pytest.mark.parametrize(
+    ("fault", "narrow"),
+    [
+        ("broadcast-filtered", "-m pkttype --pkt-type broadcast"),
+        ("large-filtered", "-m length --length 1000:65535"),
+        ("multicast-filtered", "-d 224.0.0.0/4"),
+    ],
+)
+def test_an_exception_accepts_no_more_than_the_rule_drops(fault: str, narrow: str) -> None:
+    """The fix of a rule for some packets repeats their packet type, lengths or addresses."""
+    (found,) = recordings.case_of(fault).findings()
+
+    assert narrow in found.remedy
+
+
 def test_evidence_is_read_at_a_glance() -> None:
     """The evidence of no recorded finding is longer than a few lines of a terminal."""
     found = [one for fault in sorted(catalogue.known()) for one in recordings.case_of(fault).findings()]

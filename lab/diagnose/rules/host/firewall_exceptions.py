@@ -6,7 +6,7 @@ from ipaddress import ip_address, summarize_address_range
 
 from lab.diagnose.scene import HostScene, Scene
 from lab.firewall import xtables
-from lab.firewall.matches import ACCEPT, Match
+from lab.firewall.matches import ACCEPT, Match, Value
 from lab.firewall.rules import FirewallRule
 from lab.overlay.recognition.readback import carrier_of
 from lab.tunnels import KINDS
@@ -19,6 +19,8 @@ NARROWING = {  # fields of which an exception repeats one value: the words of ip
     "port": ("--dport {}", "th dport {}"),
     "source": ("-s {}", "{} saddr {}"),
     "destination": ("-d {}", "{} daddr {}"),
+    "kind": ("-m pkttype --pkt-type {}", "meta pkttype {}"),
+    "length": ("-m length --length {}", "meta length {}"),
 }
 HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 
@@ -52,7 +54,7 @@ def by_ports(host: HostScene, *, going_out: bool = False) -> str:
 
 
 def narrowed(rule: FirewallRule, match: tuple[str, str]) -> tuple[str, str]:
-    """The match with the protocol, port and addresses of the rule, of which it has one: no more than the rule drops."""
+    """The match with what the rule matches one value of (`NARROWING`): it accepts no more than the rule drops."""
     if len(rule.branches) != 1 or rule.family == "arp" or rule.tool.startswith("ebtables"):
         return match
     given = {one.field for one in xtables.branch(match[0]).matches}
@@ -60,7 +62,8 @@ def narrowed(rule: FirewallRule, match: tuple[str, str]) -> tuple[str, str]:
     found = [match]
     for field in NARROWING:
         if field in own and field not in given and (field != "port" or "protocol" in {*own, *given}):
-            found += _words(field, *own[field])
+            value = own[field]
+            found += _words(field, *((value, value) if isinstance(value, str) else value))
     iptables, nft = (" ".join(filter(None, each)) for each in zip(*found, strict=True))
     return iptables, nft
 
@@ -69,7 +72,7 @@ def _exact(match: Match) -> bool:
     return not match.negated and match.mask == -1 and len(match.values or ()) == 1
 
 
-def _words(field: str, low: int, high: int) -> list[tuple[str, str]]:
+def _words(field: str, low: Value, high: Value) -> list[tuple[str, str]]:
     iptables, nft = NARROWING[field]
     if field in ("source", "destination"):
         first, *further = summarize_address_range(ip_address(low), ip_address(high))
