@@ -12,7 +12,10 @@ from lab.diagnose.rules.host.firewall_exceptions import inserted
 from lab.firewall.matches import PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall, Verdict
+from lab.model import TunnelOptions
+from lab.overlay.commands import path_mtu
 from lab.probes.capture.icmp_errors import UNREACHABLE
+from lab.tunnels import DEFAULT, FALLBACK, kind
 
 REJECTIONS = (9, 10, 13)
 NO_PROTOCOL, NO_PORT = 2, 3
@@ -21,6 +24,8 @@ NO_PROTOCOL, NO_PORT = 2, 3
 IN_NFT = "and in /etc/nftables.conf"
 IN_IPTABLES = "and save it: netfilter-persistent save, or the like"
 NFT, IPTABLES = "nft", "iptables"
+OVERHEADS = ", ".join(f"{name} {kind(name).overhead(TunnelOptions(kind=name))}" for name in (DEFAULT, FALLBACK))
+LOWERED = f"set the MTU of every overlay device to it less the tunnel's headers ({OVERHEADS})"
 TO, FROM = ("output", "-d", "daddr"), ("input", "-s", "saddr")
 
 
@@ -79,7 +84,7 @@ def _full(crossing: Crossing) -> Iterator[Check]:
     way = crossing.way
     if not crossing.full:
         found = f"a packet of {way.full} octets, the MTU of both NICs, does not arrive: the path MTU is smaller"
-        remedy = f"tracepath -n {way.receiver.address}    # then lower the MTU of every overlay device to what it shows"
+        remedy = f"{path_mtu(way.receiver.address, way.full)}; then {LOWERED}"
         at, problem = way.sender.host.role, "the path MTU is too small"
         yield Check("problem", way.name, "path MTU", found, remedy, at=at, problem=problem)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from lab import tunnels
-from lab.model import NodePlan, Topology, mac_of
+from lab.model import IPV6_LEAST_MTU, NodePlan, Topology, mac_of
 from lab.overlay.recognition.readback import Device
 from lab.stack.records import ANY_MAC
+
+IPV4_LEAST_REASSEMBLED = 576  # octets that every host accepts (RFC 791)
 
 
 def parameters(topology: Topology, node: NodePlan, peer: str) -> str:
@@ -117,6 +119,21 @@ def placed_outside(node: NodePlan) -> str:
 def default_route(node: NodePlan) -> str:
     """Routes what is not known to the cloud's router, which is the first address of every subnet."""
     return f"ip route replace default via {node.underlay.network.network_address + 1} dev {node.nic}"
+
+
+def path_mtu(address: str, nic_mtu: int) -> str:
+    """
+    Finds the largest packet that reaches an address, by halving: a ping of each size that must not be fragmented.
+
+    It needs no ICMP error.  tracepath(8) does, so it measures nothing where larger packets are dropped silently.
+    """
+    least, headers = (IPV6_LEAST_MTU, 48) if ":" in address else (IPV4_LEAST_REASSEMBLED, 28)
+    ping = f"ping -qc1 -W1 -Mdo -s$s {address} >/dev/null 2>&1"
+    return (
+        f"lo={least - headers} hi={nic_mtu - headers + 1}; while [ $lo -lt $((hi-1)) ]; do s=$(((lo+hi)/2)); "
+        f"{ping} && lo=$s || hi=$s; done; echo $((lo+{headers}))    "
+        f"# run it on the sender: prints the path MTU ({least}: no ping is answered)"
+    )
 
 
 def route(topology: Topology, node: NodePlan) -> str:

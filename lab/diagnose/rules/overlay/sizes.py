@@ -9,6 +9,7 @@ from lab.diagnose.effects import unexplained
 from lab.diagnose.rules.cloud import fabric_name
 from lab.diagnose.scene import HostScene, Scene
 from lab.model import Finding
+from lab.overlay.commands import path_mtu
 from lab.overlay.recognition.readback import Device
 
 FULL_SIZE = "full-size broadcast"
@@ -85,6 +86,6 @@ def black_holes(scene: Scene, found: Sequence[Finding]) -> Iterator[Finding]:
             f"full-size frames from {loss.last.node} to {end} are lost on the underlay: the path MTU is smaller than "
             "the NICs' MTU",
             f"all {loss.lost} full-size datagrams are lost, without an ICMP error; the small ones arrive",
-            f"tracepath -n {scene.hosts[end].plan.endpoint}    # raise the path's MTU, or set every overlay device's "
-            f"MTU to the one it prints, less {_overhead(scene)}",
+            f"{path_mtu(scene.hosts[end].plan.endpoint, _room(scene) + _overhead(scene))}; raise it, or set the MTU of "
+            f"every overlay device to it less {_overhead(scene)}",
         )
