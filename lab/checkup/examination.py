@@ -101,7 +101,7 @@ def examine(specs: Sequence[HostSpec], connected: Connected, wanted: Expectation
             made.append(boot_checks.overlay(hosts[role].spec, with_mtu, plan, files, manager, seen[role]))
             made += boot_checks.firewall(hosts[role], topology, plan, *about_firewall)
     if set(hubs) - there.keys():
-        unread = "what hosts need of each other was not looked at: an overlay is read from its hub"
+        unread = "the overlay, and the network between the hosts, were not examined: the hub was not reached"
         return Examined((*made, Check("warning", ALL, "overlay", unread)))
     if KINDS[tunnel].over_ipv6:
         unprobed = "not tried over IPv6, which this overlay goes over: the probes are packets of IPv4"

@@ -92,7 +92,7 @@ def _driver(host: LiveHost, module: str, kind: str) -> Check:
     if state == "present":
         return Check("ok", host.role, module, "in the kernel")
     if state == "missing":
-        found = f"not in {_kernel(host)}, neither loaded nor loadable: expected, to make {kind}"
+        found = f"{_kernel(host)} has no {module}, which {kind} needs: it is neither loaded nor loadable"
         return Check("problem", host.role, module, found, _bringing(host, module), problem=f"no {module} module")
     if state == "unlisted":
         found = f"not loaded; {_kernel(host)} has no list of modules (modules.dep), so it may be loadable or not"

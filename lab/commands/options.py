@@ -49,7 +49,7 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
     "--tunnel": {
         "metavar": "KIND",
         "help": f"tunnel kind: {', '.join(KINDS)} (default: {DEFAULT}; {FALLBACK} where the "
-        f"cloud blocks GRE); {NONE.name} where the cloud delivers multicast by itself",
+        f"cloud blocks GRE; {NONE.name}, which is no tunnel, where the cloud delivers multicast by itself)",
     },
     "--topology": {
         "metavar": "NAME",

@@ -41,7 +41,8 @@ def spoke_addresses() -> Iterator[IPv4Address]:
 def star(spokes: int = 2, options: TunnelOptions | None = None) -> Topology:
     """A hub and `spokes` spokes (1 to 250): the overlay that conforms."""
     if not 1 <= spokes <= MOST_SPOKES:
-        raise UsageProblem(f"--spokes={spokes}: expected 1 to {MOST_SPOKES}; the overlay's /24 has no more addresses")
+        why = "; the overlay's /24 has no more addresses" if spokes > MOST_SPOKES else ""
+        raise UsageProblem(f"--spokes={spokes}: expected 1 to {MOST_SPOKES}{why}")
     options = options or TunnelOptions()
     prefix = tunnels.kind(options.kind).name
     nodes = [NodePlan("hub", "hub", on_the_underlay(HUB), on_the_overlay(1), BRIDGE, holder="bridge")]

@@ -23,7 +23,8 @@ def parse(text: str) -> tuple[str, int]:
     """An address and a port; UsageProblem where the text is not both."""
     match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^:\[\]]+):(\d{1,5})", text)
     if match is None or not 0 < int(match[2]) < 1 << 16:
-        raise UsageProblem(f"{OPTION}={text}: expected ADDRESS:PORT\n  example: {EXAMPLE}")
+        expected = f"a port from 1 to {(1 << 16) - 1}; found {match[2]}" if match else "ADDRESS:PORT"
+        raise UsageProblem(f"{OPTION}={text}: expected {expected}\n  example: {EXAMPLE}")
     return match[1].strip("[]"), int(match[2])
 
 

@@ -189,6 +189,7 @@ def test_a_command_that_cannot_be_injected_ends_the_run(fault: str, message: str
     assert done.returncode == 4
     assert done.stderr.startswith(f"ERROR: --inject={fault!r} cannot be injected: {message}")
     assert (done.stdout + done.stderr).count("cannot be injected") == 1
+    assert "; correct the command\n" in done.stderr
     assert "outcomes.Exit" not in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "verdict" not in done.stdout
