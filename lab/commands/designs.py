@@ -83,8 +83,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     usual = f"{DEFAULT}, or {FALLBACK} where the cloud blocks GRE"
     parser.add_argument("--tunnel", metavar="KIND", help=f"kind of tunnel (default: {usual})")
     parser.add_argument("--api-delay", **options.API_DELAY)
-    for name in ("--provider", "--kernel"):
-        parser.add_argument(name, **options.LAB_OPTIONS[name])
+    options.add_provider(parser, DEFAULT_CLOUD)
+    parser.add_argument("--kernel", **options.LAB_OPTIONS["--kernel"])
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 

@@ -39,7 +39,7 @@ MEASURE = "./overcast load --json > load-baseline.json    # later: --baseline=lo
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them."""
-    options.add(parser)
+    options.add(parser, live=True)
     group = parser.add_argument_group("live hosts", "datagrams are sent between them, and nothing is changed")
     for name, fields in options.FOUND_OPTIONS.items():
         group.add_argument(name, **fields)

@@ -45,6 +45,8 @@ def subnet(option: str, text: str) -> IPv4Network:
     raise UsageProblem(f"{option}={text}: {wrong}")
 
 
+CLOUDS = f"cloud: {', '.join(PROVIDERS)}"
+BY_FIRMWARE = "the one that the hub's firmware names"
 LAB_OPTIONS: dict[str, dict[str, Any]] = {
     "--tunnel": {
         "metavar": "KIND",
@@ -57,8 +59,7 @@ LAB_OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--provider": {
         "metavar": "CLOUD",
-        "help": f"cloud: {', '.join(PROVIDERS)} (default: {DEFAULT_CLOUD} in a lab; on live hosts, "
-        "the one that the hub's firmware names)",
+        "help": f"{CLOUDS} (default: {DEFAULT_CLOUD} in a lab; on live hosts, {BY_FIRMWARE})",
     },
     "--spokes": {"metavar": "N", "type": whole, "help": f"number of spokes (default: {SPOKES})"},
     "--kernel": {
@@ -117,13 +118,21 @@ class Plan:
         return choose.choose(self.kernel, self.tunnel, len(self.topology.nodes), designs.kinds(self.topology.name))
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of a lab, and how many routers are in it."""
+def add(parser: argparse.ArgumentParser, *, live: bool = False) -> None:
+    """Declares the options of a lab, and how many routers are in it; `live`: the command has live hosts, too."""
     for name, fields in LAB_OPTIONS.items():
-        parser.add_argument(name, **fields)
+        if name == "--provider" and not live:
+            add_provider(parser, DEFAULT_CLOUD)
+        else:
+            parser.add_argument(name, **fields)
     parser.add_argument(
         "--routers", type=whole, default=0, metavar="N", help="routers between the hub and the spokes (default: 0)"
     )
+
+
+def add_provider(parser: argparse.ArgumentParser, default: str) -> None:
+    """Declares --provider of a command that has either labs or live hosts, and which cloud is the default there."""
+    parser.add_argument("--provider", metavar="CLOUD", help=f"{CLOUDS} (default: {default})")
 
 
 def require_hosts(arguments: argparse.Namespace, names: Iterable[str]) -> None:

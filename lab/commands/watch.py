@@ -15,7 +15,7 @@ from lab import live
 from lab.checkup.examination import UNKNOWN_CLOUD
 from lab.clouds.providers import for_tunnels
 from lab.commands.main import INCOMPLETE
-from lab.commands.options import FOUND_OPTIONS, LAB_OPTIONS, number
+from lab.commands.options import BY_FIRMWARE, FOUND_OPTIONS, add_provider, number
 from lab.errors import OvercastError, UsageProblem
 from lab.interrupts import INTERRUPTS
 from lab.machines.live import hosts, ssh
@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Declares them; those of live hosts are pytest's."""
     for name, fields in FOUND_OPTIONS.items():
         parser.add_argument(name, **fields)
-    parser.add_argument("--provider", **LAB_OPTIONS["--provider"])
+    add_provider(parser, BY_FIRMWARE)
     parser.add_argument(
         "--every", type=number, default=EVERY, metavar="SECONDS", help=f"interval between rounds (default: {EVERY:g})"
     )

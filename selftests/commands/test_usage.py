@@ -223,6 +223,16 @@ def test_help_offers_what_the_command_accepts(capsys: pytest.CaptureFixture[str]
     assert command == "designs" or not re.search(r"\b(standby|two-hubs-stp)\b", text)
 
 
+@pytest.mark.parametrize("command", ["up", "designs", "watch", "load"])
+def test_help_names_the_default_cloud_of_the_command(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """A command of labs names no live hosts, and one of live hosts no lab."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert ("the hub's firmware names" in text) is (command in ("watch", "load"))
+    assert ("(default: oci" in text) is (command != "watch")
+
+
 @pytest.mark.parametrize(
     ("tunnel", "answer"),
     [("gretap", "no host answers: the cloud drops the tunnel packets"), ("vxlan", "every other host answers")],
