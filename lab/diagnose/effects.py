@@ -141,6 +141,8 @@ def _is_at(scene: Scene, finding: Finding, loss: Loss) -> bool:
     node, interface, sender = finding.node, finding.interface, loss.exchange.sender
     if has(finding, "kernel"):
         return True
+    if has(finding, "passed-on") and node == loss.receiver != loss.node and not loss.unresolved:
+        return False  # the packet did not come as far as what changes it
     if has(finding, "astray") and loss.exchange.kind == "unicast":
         return True
     if has(finding, "sent") and node == sender:

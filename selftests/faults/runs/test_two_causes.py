@@ -55,6 +55,8 @@ CASES: Mapping[tuple[str, str], Mapping[str, set[str]]] = {
         LIMITED: {"255.255.255.255"},
     },
     ("broadcast-ping-ignored", "reassembly-limited"): {FRAGMENTS: {"reassembly-limited"}},
+    ("masqueraded", "path-narrow"): {JUMBO: {"path-mtu-black-hole"}},
+    ("broadcast-not-flooded", "df-set"): {EVERY_SPOKE: {"broadcast-not-flooded"}},
 }
 """The tests that fail under two faults, and of each the causes that are expected: a part of code, host or rule."""
 
