@@ -365,7 +365,7 @@ def place(node: str, host: str, command: str = "") -> str:
         return f"{host}, {node}" if host and host != node else node
     if command.split(" ")[0] in HOST_TOOLS:
         return f"{node} of the emulated cloud"
-    return f"a real cloud, which {node} emulates"
+    return "only in a real cloud"
 
 
 @dataclass(frozen=True)

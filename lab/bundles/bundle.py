@@ -192,7 +192,7 @@ def read(path: Path) -> Bundle:
         return _bundle(texts)
     except BROKEN as error:
         of_live = "./overcast bundle --hosts=HUB,SPOKE,..."
-        again = f"./overcast bundle    # after a run with failed tests; of live hosts: {of_live}"
+        again = f"./overcast bundle    # packs the last run with failed tests; to pack live hosts: {of_live}"
         _refuse(
             path, error, f"name a file that is there, or: {again}" if isinstance(error, FileNotFoundError) else again
         )

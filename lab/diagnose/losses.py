@@ -83,7 +83,7 @@ class Loss:
         return self.missing.node if self.stage != "cloud" or self.last is None else self.last.node
 
     def __str__(self) -> str:
-        bare = f"sent without a tunnel by {self.bare.node} {self.bare.interface}" if self.bare else ""
+        bare = f"left {self.bare.node} by {self.bare.interface}, outside the tunnel" if self.bare else ""
         last = f"last seen on {self.last}" if self.last else ""
         seen = ", ".join(filter(None, (last, bare))) or "not captured anywhere"
         inside = " ".join(dict.fromkeys((self.inside.node, self.inside.interface))) if self.inside else ""

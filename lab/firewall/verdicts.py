@@ -123,5 +123,5 @@ class Firewall:
 
 
 def _why(rule: FirewallRule) -> str:
-    said = f"{rule.chain}: {rule.rule}" if rule.rule else f"policy {rule.verdict} of {rule.chain}"
+    said = f"{rule.chain}: {rule.rule}" if rule.rule else f"no rule of {rule.chain} accepts it, policy {rule.verdict}"
     return f"{said} ({rule.tool})"

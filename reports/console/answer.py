@@ -46,21 +46,25 @@ def _causes(
     codes: dict[str, list[Mapping[str, Any]]] = {}
     for finding in merged(findings):
         codes.setdefault(str(finding["code"]), []).append(finding)
+    shown: list[list[RecordedTest]] = []
     for number, (code, places) in enumerate(codes.items()):
         if number == MOST_CAUSES:
             yield SummaryLine(f"{_count(len(codes) - number, 'more cause')} in {results}", "bad")
             return
         for finding in places[:MOST_PLACES]:
-            first, *rest = cause_lines(finding, width, _caused(conformance, finding, width))
+            failures = [trial for trial in _failed(conformance) if trial.nodeid in finding["tests"]]
+            first, *rest = cause_lines(finding, width, _caused(failures, shown, width))
+            shown.append(failures)
             yield SummaryLine(first, "bad")
             yield from (SummaryLine(line, _tone(line)) for line in rest)
         if len(places) > MOST_PLACES:
             yield SummaryLine(f"{code}: {_count(len(places) - MOST_PLACES, 'more place')} in {results}", "bad")
 
 
-def _caused(conformance: Conformance, finding: Mapping[str, Any], width: int) -> str:
-    failures = [trial for trial in _failed(conformance) if trial.nodeid in finding["tests"]]
-    return f"caused {_failures(failures, width)}" if failures else ""
+def _caused(failures: Sequence[RecordedTest], shown: Sequence[Sequence[RecordedTest]], width: int) -> str:
+    """Return how many failures a cause has, and whether a cause above has exactly the same."""
+    same = "the same " if failures in shown else ""
+    return f"caused {same}{_failures(failures, width)}" if failures else ""
 
 
 def _failures(failures: Sequence[RecordedTest], width: int) -> str:

@@ -302,7 +302,7 @@ def test_explain_names_both_ways_to_a_bundle(capsys: pytest.CaptureFixture[str],
     for name in ("junk", "nothing"):
         assert main(["explain", str(tmp_path / name)]) == 1
         assert capsys.readouterr().err.endswith(
-            "./overcast bundle    # after a run with failed tests; of live hosts: "
+            "./overcast bundle    # packs the last run with failed tests; to pack live hosts: "
             "./overcast bundle --hosts=HUB,SPOKE,...\n"
         )
 

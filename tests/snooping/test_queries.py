@@ -175,7 +175,8 @@ class TestQuery:
                 seen = await_frames(lab.hub, port, is_member, tag=asked_for, count=1, timeout=DEADLINE)
                 answers[spoke.name] = len(seen)
 
-        assert answers == {spoke.name: 1 for spoke in lab.spokes}
+        silent = [name for name, count in answers.items() if count != 1]
+        assert not silent, f"{', '.join(silent)} sent no IGMP report to the querier; expected one from each spoke"
 
 
 @pytest.mark.requirement("SNOOP-06")
@@ -192,10 +193,12 @@ class TestVersion:
     @pytest.mark.disruptive
     @pytest.mark.parametrize("version", [2, 3], ids="mcast_igmp_version={}".format)
     def test_a_querier_brings_hosts_to_its_own(self, asking_lab, version):
-        """Hosts fall back to IGMPv2 after an IGMPv2 query, the bridge's default, and not after an IGMPv3 query."""
+        """Hosts use IGMPv2 after an IGMPv2 query (the bridge's default), and IGMPv3 after an IGMPv3 query."""
         lab = asking_lab(mcast_igmp_version=version)
         for spoke in lab.spokes:
             await_queries(spoke, 1)
             spoke.ping(lab.hub.address())  # goes and comes after the query
 
-        assert {igmp_version(spoke) for spoke in lab.spokes} == {version}
+        versions = {spoke.name: igmp_version(spoke) for spoke in lab.spokes}
+        wrong = [f"{name} uses IGMPv{found}" for name, found in versions.items() if found != version]
+        assert not wrong, f"{', '.join(wrong)}; expected IGMPv{version}, as the querier"

@@ -153,7 +153,7 @@ def _match(kind: str, options: dict[int, bytes]) -> str:
     if kind == "matchall":
         return "everything"
     if kind == "bpf" and BPF_LENGTH in options:
-        return f"a program of {struct.unpack('=H', options[BPF_LENGTH])[0]} instructions"
+        return f"{struct.unpack('=H', options[BPF_LENGTH])[0]} instructions"
     if kind == "flower":
         found = {number: form for number, form in FLOWER.items() if number in options}
         return " ".join(f"{name} {_value(options, number, form)}" for number, (name, form) in found.items())

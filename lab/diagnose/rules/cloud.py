@@ -50,8 +50,8 @@ def blocked(scene: Scene, causes: Sequence[Finding]) -> Iterator[Finding]:
         yield Finding(
             f"{kind.carrier}-blocked",
             *place,
-            f"{carrier} ({kind.carrier.upper()}) from {listed} is dropped by the cloud's network",
-            f"UDP between the same addresses arrives; {next(iter(losses.values()))}",
+            f"the cloud's network drops {carrier} ({kind.carrier.upper()}): {listed}",
+            f"{'other ' if kind.port else ''}UDP between the same addresses arrives; {next(iter(losses.values()))}",
             remedy,
         )
 

@@ -69,7 +69,7 @@ def specifications(path: Path, text: str) -> list[str]:
         text = _by_ansible(path)
     if not text.lstrip().startswith("{"):
         if _is_json(text):
-            raise InventoryProblem("JSON of ansible-inventory or of terraform output, an object", "a JSON list")
+            raise InventoryProblem("a JSON object, as ansible-inventory and terraform output print it", "a JSON list")
         return [_spec(name, variables) for name, variables in _in_order(*_ini(text))]
     try:
         document = json.loads(text)

@@ -44,7 +44,7 @@ _RULES = (
         r"Could not resolve hostname (?P<name>\S+?):",
         "unresolved",
         "{its_name} cannot be resolved",
-        "check the spelling; a short name needs a Host entry in ~/.ssh/config or an address: ssh://{address_of}",
+        "check the spelling, or give its address: ssh://{address_of}, or a Host entry in ~/.ssh/config",
     ),
     _Rule(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
@@ -81,7 +81,7 @@ _RULES = (
         r"Connection refused",
         "refused",
         "it refused the connection: nothing listens there, or a firewall rejects it",
-        "check that sshd runs on this port; another port: ssh://{host}:PORT",
+        "check that sshd runs on this port; another port: ssh://{user_at}{host}:PORT",
     ),
     _Rule(
         r"Connection timed out|Operation timed out|No route to host|Network is unreachable|port \d+ timed out",
@@ -224,6 +224,7 @@ def _values(spec: HostSpec, said: str) -> dict[str, str]:
     host = f"[{spec.host}]" if ":" in spec.host else spec.host
     return {
         "host": host,
+        "user_at": f"{spec.user}@" if spec.user else "",
         "host_port": host + (f":{spec.port}" if spec.port else ""),
         "port": str(spec.port or 22),
         "user": spec.user or "the user",

@@ -252,7 +252,7 @@ def test_classes_of_ebtables_match_their_frames(rule: str, kinds: set[str]) -> N
 def test_the_rule_is_quoted() -> None:
     """The fix of a firewall names the rule."""
     assert read(OCI).of(GRE, "input").why == "INPUT: -j REJECT --reject-with icmp-host-prohibited (iptables-nft)"
-    assert read(DOCKER).of(BRIDGED, "forward").why == "policy DROP of FORWARD (iptables-nft)"
+    assert read(DOCKER).of(BRIDGED, "forward").why == "no rule of FORWARD accepts it, policy DROP (iptables-nft)"
 
 
 def test_what_could_not_be_read_is_no_verdict() -> None:

@@ -257,7 +257,7 @@ def test_a_password_is_not_repeated() -> None:
             "a ] at the end of the group's name: [group], [group:vars] or [group:children]; found '[overlay:children'",
         ),
         ("[overlay]\nhub\nspoke1\n[:vars]\n", "[group], [group:vars] or [group:children]; found '[:vars]'"),
-        ("[1, 2]\n", "JSON of ansible-inventory or of terraform output, an object; found a JSON list"),
+        ("[1, 2]\n", "a JSON object, as ansible-inventory and terraform output print it; found a JSON list"),
         ("[hubs]\n[spokes]\n", "at least a hub and a spoke; found no host in the file"),
         ("[hub]\na\n", "at least two hosts; found one (ssh://a)"),
         ("a ansible_port=x\nb\n", "a port from 1 to 65535; found 'x'"),

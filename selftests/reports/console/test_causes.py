@@ -43,8 +43,8 @@ def test_a_long_cause_stays_short_and_its_fix_whole(width, field):
         ("spoke1", "10.0.0.25", "ip link set gretap1 up", "10.0.0.25, spoke1"),
         ("hub", "hub", "ip link set gretap1 up", "hub"),
         ("vcn", "", "bridge link set dev hub isolated off", "vcn of the emulated cloud"),
-        ("vcn", "", "oci network nsg rules add --nsg-id NSG", "a real cloud, which vcn emulates"),
-        ("r1", "", "oci network nsg rules add --nsg-id NSG", "a real cloud, which r1 emulates"),
+        ("vcn", "", "oci network nsg rules add --nsg-id NSG", "only in a real cloud"),
+        ("r1", "", "oci network nsg rules add --nsg-id NSG", "only in a real cloud"),
         ("cloud", "", "oci network nsg rules add --nsg-id NSG", "the cloud's own tools"),
     ],
 )
@@ -172,7 +172,7 @@ CLOUD = {
     "code": "vxlan-blocked",
     "node": "vcn",
     "interface": "hub",
-    "summary": "UDP 4789 (VXLAN) from hub to spoke1 and spoke2 is dropped by the cloud's network",
+    "summary": "the cloud's network drops UDP 4789 (VXLAN): hub to spoke1 and spoke2",
     "evidence": "UDP between the same addresses arrives",
     "remedy": "oci network nsg rules add    # of another cloud: --provider=",
     "tests": ["a"],
@@ -180,7 +180,7 @@ CLOUD = {
 
 
 def test_what_one_command_corrects_at_several_places_of_a_node_is_one_cause():
-    """Where the texts differ in their middle, it is a list; the one command may have a comment behind it."""
+    """Where the texts differ in a part, it is a list; the one command may have a comment behind it."""
     two = [
         {**CLOUD, "interface": name, "summary": CLOUD["summary"].replace("hub to spoke1 and spoke2", f"{name} to hub")}
         for name in ("spoke1", "spoke2")
@@ -189,7 +189,7 @@ def test_what_one_command_corrects_at_several_places_of_a_node_is_one_cause():
     (one,) = merged([CLOUD, *two])
 
     listed = "hub to spoke1 and spoke2, spoke1 to hub, spoke2 to hub"
-    assert one["summary"] == f"UDP 4789 (VXLAN) from {listed} is dropped by the cloud's network"
+    assert one["summary"] == f"the cloud's network drops UDP 4789 (VXLAN): {listed}"
     assert one["remedy"] == CLOUD["remedy"]
 
 

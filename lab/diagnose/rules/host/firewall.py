@@ -117,6 +117,10 @@ def _of_arp(rule: FirewallRule, stages: set[str]) -> bool:
 def _what(rule: FirewallRule, stages: set[str]) -> str:
     if _of_arp(rule, stages):
         return "ARP"
+    if "answering" in stages and stages <= {"answering", "looping"}:
+        return "ICMP echo packets"
+    if stages >= {"encapsulation", "sending", "looping"}:
+        return "everything that the host sends"
     words = {
         "decapsulation": "incoming tunnel packets",
         "encapsulation": "outgoing tunnel packets",
@@ -126,10 +130,9 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
         "sending": "packets that the host sends into the overlay",
         "looping": "packets that the host sends to itself",
     }
-    echo = "answering" in stages
-    *most, last = [words[stage] for stage in words if stage in stages] or ["ICMP echo packets" if echo else ""]
+    *most, last = [words[stage] for stage in words if stage in stages] or [""]
     listed = f"{', '.join(most)}{',' * (len(most) > 1)} and {last}" if most else last
-    return f"{listed} (also ICMP echo)" if echo and stages != {"answering"} else listed
+    return f"{listed} (also ICMP echo)" if "answering" in stages else listed
 
 
 def _interface(host: HostScene, stages: set[str]) -> str:
