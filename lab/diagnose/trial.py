@@ -57,7 +57,7 @@ ExchangeKind = Literal[
 WAITED: tuple[FlowKind, ...] = ("broadcast", "multicast", "unicast")
 NAMED: tuple[ExchangeKind, ...] = ("group", "limited broadcast", "unicast")
 """The kinds that do not say where the datagrams were sent."""
-BY_RULE = "broadcast with the port, size or TOS that a rule matches"
+BY_RULE = "broadcast that matches a rule's port, size or TOS,"
 
 
 @dataclass(frozen=True)

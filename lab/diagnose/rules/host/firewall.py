@@ -132,7 +132,7 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
     }
     *most, last = [words[stage] for stage in words if stage in stages] or [""]
     listed = f"{', '.join(most)}{',' * (len(most) > 1)} and {last}" if most else last
-    return f"{listed} (also ICMP echo)" if "answering" in stages else listed
+    return f"{listed} (and ICMP echo, by the same rule)" if "answering" in stages else listed
 
 
 def _interface(host: HostScene, stages: set[str]) -> str:

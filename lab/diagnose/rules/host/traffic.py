@@ -69,12 +69,12 @@ def filters(scene: Scene) -> Iterator[Finding]:
             acting = _acts(scene, found) if found.actions else losing
             if acting and (scene.planned or losing):
                 hooks.setdefault((found.dev, found.direction), []).append(found)
-        for (device, _), several in hooks.items():
+        for (device, direction), several in hooks.items():
             first = several[0]
             actions = ", ".join(f"{action['kind']} {action.get('verdict', '')}".strip() for action in first.actions)
             hung = dict.fromkeys(f"{found.place} pref {found.priority}" for found in several)
             match = f"({first.match})" if first.kind == "bpf" and first.match else first.match
-            found = f"tc filter: {first.kind} {first.name} {match} {actions}".replace("  ", " ").strip()
+            found = f"tc filter on {direction}: {first.kind} {first.name} {match} {actions}".replace("  ", " ").strip()
             fix = " && ".join(f"tc filter del {each}" for each in hung)
             changing = any(action["kind"] in CHANGING for one in several for action in one.actions)
             yield declared("traffic-changed" if changing else "traffic-filtered", node, device, found, fix)

@@ -130,7 +130,7 @@ def parameters(scene: Scene) -> Iterator[Finding]:
             if here == there and not scene.planned:
                 continue  # what was planned for live hosts is not known
             code = f"{beginning}-not-as-planned" if here == there else f"{beginning}-mismatch"
-            found = f"{here}; {far.name} {other.name}: {there}"
+            found = f"{here} on this end, {there} on {far.name} {other.name}"
             found += f"; expected {said(planned)}" if here == there else ""
             yield host.declared(code, device.name, found, commands.again(scene.topology, host.plan, far.name, device))
 

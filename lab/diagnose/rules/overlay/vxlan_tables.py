@@ -40,7 +40,7 @@ def _table(scene: Scene, host: HostScene, device: Device, tunnel: TunnelEnd) -> 
     for entry in (*foreign, *doubled):
         further = (f" port {entry.port}" if entry.port else "") + (f" vni {entry.vni}" if entry.vni else "")
         why = f"{entry.dst} is not a peer" if entry.dst not in served else "the tunnel has another port or VNI"
-        why = "a second entry for this address" if entry in doubled else why
+        why = f"a second entry for {entry.dst}, so broadcast is sent there twice" if entry in doubled else why
         to = f"{entry.dst}{further}"
         yield host.declared("vxlan-entry-elsewhere", device.name, mac=entry.lladdr, to=to, why=why)
     to_groups = [entry for entry in known if entry not in foreign and int(entry.lladdr[:2], 16) & GROUP]
