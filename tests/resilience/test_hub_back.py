@@ -27,13 +27,17 @@ def test_delivery_resumes_by_itself(mutable_lab, spoke1, record_figure, kind):
 
     with quick_neighbours(mutable_lab.hosts.values()), mutable_lab.listen(others, group=group, grace=PATIENCE) as heard:
         with mutable_lab.cloud.stopped("hub", mutable_lab.hub.node):
-            spoke1.udp.send(to=to)
+            before = spoke1.udp.send(to=to)
         back = clock(mutable_lab)
         sent = spoke1.udp.send(to=to)
 
-    assert heard.payloads == {name: [sent.payload] for name in others}
+    # the first one is lost, or waits at its sender for the hub's MAC and arrives as well (neighbour queue, arp(7))
+    later = {name: [one for one in heard.datagrams[name] if one.payload != before.payload] for name in others}
+    assert {name: [one.payload for one in found] for name, found in later.items()} == {
+        name: [sent.payload] for name in others
+    }
     for name in others:
-        record_figure(f"{kind} to {name} after the hub's return", (heard.datagrams[name][0].time - back) / 1e6)
+        record_figure(f"{kind} to {name} after the hub's return", (later[name][0].time - back) / 1e6)
 
 
 def test_memberships_outlive_a_recreated_bridge(build_lab):
