@@ -31,15 +31,21 @@ ALIKE: tuple[FlowKind, ...] = ("unicast", "broadcast", "multicast", "membership"
 
 def can_lose(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether what a finding names can lose a packet of this kind, at this stage and in this place."""
-    if not can_lose_kind(scene, finding, loss):
+    if not _concerns(scene, finding, loss):
         return False
     if _takes_carrier(scene, finding, loss) or _loses_another(scene, finding, loss):
         return True
-    return can_lose_at_stage(scene, finding, loss) and _is_at(scene, finding, loss)
+    taken = _may_take(scene, finding, loss)
+    return taken and can_lose_at_stage(scene, finding, loss) and _is_at(scene, finding, loss)
 
 
 def can_lose_kind(scene: Scene, finding: Finding, loss: Loss) -> bool:
     """Whether what a finding names can lose a packet of this kind, wherever it is."""
+    return _concerns(scene, finding, loss) and _may_take(scene, finding, loss)
+
+
+def _concerns(scene: Scene, finding: Finding, loss: Loss) -> bool:
+    """Whether a code is about packets of this kind and network."""
     code, host = CODES[finding.code], scene.hosts.get(finding.node)
     outer = has(finding, "neighbours") and host is not None and finding.interface == host.plan.nic
     if has(finding, "pings") and loss.protocol == candidates.ICMP:
@@ -50,7 +56,7 @@ def can_lose_kind(scene: Scene, finding: Finding, loss: Loss) -> bool:
     apart = inner and loss.exchange.network == "underlay"
     if inner and has(finding, "received") and loss.receiver != finding.node:
         return False
-    return of_kind and not has(finding, "nothing") and not apart and _may_take(scene, finding, loss)
+    return of_kind and not has(finding, "nothing") and not apart
 
 
 def _may_take(scene: Scene, finding: Finding, loss: Loss) -> bool:

@@ -64,7 +64,7 @@ class DeliveryClaims:
     def test_numbered_lines_arrive_in_order(self, overlay, source, everyone, listen):
         """Twenty numbered broadcasts in a row arrive at every other node, each once and in their order."""
         others = overlay.others(source)
-        lines = [f"{number}: broadcast from {source}".encode() for number in range(20)]
+        lines = [f"{number:02}: broadcast from {source}".encode() for number in range(20)]
 
         with listen(others) as heard:
             source.udp.send(lines, to=everyone)

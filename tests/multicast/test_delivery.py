@@ -84,7 +84,7 @@ def test_arrives_whatever_its_size(overlay, sender, listen):
 def test_numbered_lines_arrive_in_order(overlay, sender, listen):
     """Twenty numbered multicast datagrams in a row arrive at every member, each once and in their order."""
     members = overlay.others(sender)
-    lines = [f"{number}: multicast from {sender}".encode() for number in range(20)]
+    lines = [f"{number:02}: multicast from {sender}".encode() for number in range(20)]
 
     with listen(members, group=ASM) as heard:
         sender.udp.send(lines, to=ASM)

@@ -50,7 +50,7 @@ def test_the_hub_makes_one_copy_for_every_other_spoke(standing, kind, spokes):
 def test_a_burst_is_copied_datagram_by_datagram(overlay, spoke, everyone, listen, tag, record_figure):
     """Of a burst the sender's NIC sends one packet per datagram, and the hub's one for every other spoke."""
     with listen(overlay.others(spoke)) as heard:
-        spoke.udp.send([b"%s %d" % (tag, number) for number in range(MANY)], to=everyone)
+        spoke.udp.send([b"%s %03d" % (tag, number) for number in range(MANY)], to=everyone)
 
     heard.exactly_once(at=overlay.others(spoke))
     left = left_the_nics(overlay, heard.sightings())

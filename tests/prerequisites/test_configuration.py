@@ -8,7 +8,7 @@ A finding of the diagnosis breaks the requirements of its code (`lab/diagnose/co
 
 import pytest
 
-REQUIREMENTS = ("PRE-08", "PRE-09", "PRE-14", "HUB-02", "WIRE-07", "WIRE-08")
+REQUIREMENTS = ("PRE-08", "PRE-09", "PRE-14", "HUB-02", "HUB-08", "WIRE-07", "WIRE-08")
 
 
 @pytest.mark.parametrize("asserted", [pytest.param(one, marks=pytest.mark.requirement(one)) for one in REQUIREMENTS])
