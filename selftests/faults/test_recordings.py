@@ -62,7 +62,7 @@ def test_finds_nothing_where_nothing_is_wrong(name: str) -> None:
 def test_evidence_has_the_direction_of_the_finding(fault: str) -> None:
     """The evidence of a direction that the cloud blocks is one loss in that direction."""
     found = recordings.case_of(fault).findings()
-    summaries = [re.findall(r"from (\w+) to (\w+)", one.summary) for one in found]
+    summaries = [re.findall(r"(\w+) to (\w+)", one.summary.rpartition(": ")[2]) for one in found]
 
     assert [re.findall(r"last seen on (\w+) .*?, never on (\w+)", one.evidence) for one in found] == summaries
 
