@@ -105,6 +105,7 @@ def test_the_standby_is_the_hub_while_the_hub_is_lost(
             pair.api.grant("spoke1", delay=lambda: stream.go_on(DELAY))
             pair.await_address("spoke1")
             assert stream.await_heard(AGAIN)
+            stream.go_on(STEADY)  # the last numbers before an event show whether delivery has recovered
             stream.event("moved")
             stream.go_on(STEADY)
             note, moved = found(connected)
@@ -114,6 +115,7 @@ def test_the_standby_is_the_hub_while_the_hub_is_lost(
         pair.api.grant("hub")
         pair.await_address("spoke1", present=False)
         assert stream.await_heard(AGAIN)
+        stream.go_on(STEADY)
         stream.event("steady")
         stream.go_on(STEADY)
     outages = stream.outages()
