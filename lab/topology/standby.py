@@ -25,7 +25,7 @@ MASTER_WITHIN = 15.0  # seconds; a standby takes over after some 3.6 advertiseme
 _CONFIGURATION = """\
 global_defs {{
   router_id {name}
-  vrrp_version 3
+  vrrp_version 3{script_user}
 }}
 vrrp_instance hub {{
   interface {nic}
@@ -38,10 +38,42 @@ vrrp_instance hub {{
     {peer}
   }}
   virtual_ipaddress {{
-    {role}/32 dev lo
-  }}
+    {address}
+  }}{notify}
 }}
 """
+
+
+def configuration(
+    name: str,
+    nic: str,
+    own: str,
+    peer: str,
+    address: str,
+    *,
+    priority: int,
+    every: float,
+    master: bool,
+    notify: str = "",
+) -> str:
+    """
+    What keepalived reads on one of two hosts that send each other their advertisements by unicast.
+
+    `address` is what the master gets (`192.0.2.253/32 dev lo`), `every` the seconds between two advertisements,
+    `master` whether it begins as one, `notify` a program that the host runs as root when it becomes one.
+    """
+    return _CONFIGURATION.format(
+        name=name,
+        nic=nic,
+        own=own,
+        peer=peer,
+        address=address,
+        priority=priority,
+        every=every,
+        state="MASTER" if master else "BACKUP",
+        script_user="\n  script_user root" if notify else "",
+        notify=f"\n  notify_master {notify}" if notify else "",
+    )
 
 
 @dataclass(frozen=True)
@@ -86,15 +118,15 @@ def start(hub: Node, topology: Topology, plan: NodePlan, node: Node) -> Standby:
 
 
 def take_part(node: Node, topology: Topology, own: NodePlan, peer: NodePlan, priority: int) -> None:
-    text = _CONFIGURATION.format(
-        name=own.name,
-        nic=own.nic,
-        state="MASTER" if priority == OWNER else "BACKUP",
+    text = configuration(
+        own.name,
+        own.nic,
+        own.address("underlay"),
+        peer.address("underlay"),
+        f"{ROLE}/32 dev lo",
         priority=priority,
         every=topology.arp_interval / 1000,
-        own=own.address("underlay"),
-        peer=peer.address("underlay"),
-        role=ROLE,
+        master=priority == OWNER,
     )
     command = ("keepalived", "-n", "-P", "-D", "-l", "-G", "-f", "/run/keepalived.conf")
     program.start(

@@ -27,6 +27,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from lab.machines.node import Agent
 from lab.model import mac_of
+from lab.topology.standby import configuration
 from lab.underlay import fabric, policy
 from selftests.live.rig import Rig
 
@@ -36,28 +37,6 @@ EVERY = 0.1  # seconds between two advertisements, as in a lab
 WITHIN = 20.0  # seconds until VRRP or the cloud has done what it is to do; half a second in practice
 PATH = "/privateIps/10.0.0.200/vnic/"
 FOLDER = "run/keepalived"
-CONFIGURATION = """\
-global_defs {{
-  router_id {name}
-  vrrp_version 3
-  script_user root
-}}
-vrrp_instance hub {{
-  interface ens3
-  state BACKUP
-  virtual_router_id 51
-  priority {priority}
-  advert_int {every}
-  unicast_src_ip {own}
-  unicast_peer {{
-    {peer}
-  }}
-  virtual_ipaddress {{
-    {address}/32 dev ens3
-  }}
-  notify_master /run/keepalived/take_address
-}}
-"""
 TAKE = "#!/bin/sh\nexec curl --silent --show-error --fail --max-time 60 --request PUT http://{at}:{port}{path}{name}\n"
 
 
@@ -180,13 +159,16 @@ class Pair:
         at, port = self.api.at
         (folder / "take_address").write_text(TAKE.format(at=at, port=port, path=PATH, name=name))
         (folder / "take_address").chmod(0o755)
-        text = CONFIGURATION.format(
-            name=name,
+        text = configuration(
+            name,
+            "ens3",
+            lab.plans[name].address("underlay"),
+            lab.plans[peer].address("underlay"),
+            f"{ADDRESS}/32 dev ens3",
             priority=200 if name == self.names[0] else 100,
             every=EVERY,
-            own=lab.plans[name].underlay.ip,
-            peer=lab.plans[peer].underlay.ip,
-            address=ADDRESS,
+            master=False,
+            notify=f"/{FOLDER}/take_address",
         )
         (folder / "keepalived.conf").write_text(text)
         into = ("nsenter", f"--target={host.init}", "--mount", "--pid", "--net", "--uts")
