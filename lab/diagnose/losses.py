@@ -11,8 +11,8 @@ from typing import Any
 
 from lab.diagnose.trial import FEW_OCTETS, Exchange, ExchangeKind
 from lab.model import Topology
-from lab.probes.capture.paths import UDP, ObservationPoint, Stage, carried_to, reached, ways
-from lab.probes.capture.sightings import Sighting
+from lab.probes.capture.paths import ObservationPoint, Stage, carried_to, reached, ways
+from lab.probes.capture.sightings import UDP, Sighting
 from lab.probes.payloads import tag_of
 
 LARGE: Mapping[str, tuple[ExchangeKind, ...]] = {

@@ -69,7 +69,7 @@ def _of_one_command(findings: Iterable[Mapping[str, Any]]) -> list[list[Mapping[
 def _of_command(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     if len(group) == 1 or (_fact(group[0]) and len(set(map(_fact, group))) == 1):
         return _of_host(group)
-    interfaces = ", ".join(dict.fromkeys(str(one["interface"]) for one in group))
+    interfaces = _interfaces(group)
     summary = listed([str(one["summary"]) for one in group])
     return {**_joined(group, ""), "summary": summary, "interface": interfaces, "evidence": group[0].get("evidence")}
 
@@ -115,12 +115,16 @@ def _of_host(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     first = group[0]
     if len(group) == 1:
         return first
-    interfaces = ", ".join(dict.fromkeys(str(one["interface"]) for one in group))
+    interfaces = _interfaces(group)
     remedy = " && ".join(dict.fromkeys(str(one["remedy"]) for one in group))
     # files are written for all that a host lacks, by one command
     lasting = next((str(one["lasting"]) for one in group if one.get("lasting")), "")
     joined = {"interface": interfaces, "remedy": remedy, "lasting": lasting}
     return {**_joined(group, f"{first['node']} {interfaces}".strip()), **joined}
+
+
+def _interfaces(group: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(dict.fromkeys(str(one["interface"]) for one in group))
 
 
 def _of_hosts(group: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

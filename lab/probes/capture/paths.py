@@ -15,13 +15,12 @@ from typing import Any, Literal
 
 from lab.model import Network, Topology
 from lab.probes.capture.decoding import decoded
-from lab.probes.capture.sightings import Sighting
+from lab.probes.capture.sightings import UDP, Sighting
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.deadlines import FlowKind
 from lab.probes.payloads import tag_of
 from lab.topology.graph import Path as Route
 
-UDP = 17
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 Stage = Literal["sending", "encapsulation", "cloud", "decapsulation", "forwarding", "delivery"]
 
