@@ -350,7 +350,7 @@ class Underlay:
 
     @property
     def name(self) -> str:
-        return "flat" if self.routers == 0 else f"routed({self.routers})"
+        return "one subnet" if self.routers == 0 else f"routers: {self.routers}"
 
 
 def place(node: str, host: str, command: str = "") -> str:

@@ -342,6 +342,14 @@ def test_packages_stay_small() -> None:
     assert not large, f"more than {MOST_MODULES} modules, to be split: {large}"
 
 
+def test_a_class_has_a_name_of_its_own() -> None:
+    """No two classes of the product have the same name: a name stands for one thing."""
+    trees = [ast.parse(source) for _, source in files("fixtures", "reports", "lab")]
+    names = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    assert "Finding" in names
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_every_test_states_its_claim() -> None:
     """Each test has a docstring that is a sentence."""
     wrong = [line for path, source in files("tests", "selftests") for line in unclaimed(path, source)]

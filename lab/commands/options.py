@@ -35,6 +35,13 @@ def number(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number; found {text!r}")
 
 
+def device_or_subnet(text: str) -> str:
+    """The value of an option that chooses an overlay."""
+    with contextlib.suppress(ValueError):
+        return str(IPv4Network(text)) if "/" in text else text
+    raise argparse.ArgumentTypeError(f"expected a device or a subnet (bridge0, {topologies.OVERLAY}); found {text!r}")
+
+
 def subnet(option: str, text: str) -> IPv4Network:
     """An IPv4 network; UsageProblem for anything else, and for the address of a host in one."""
     with contextlib.suppress(ValueError):
@@ -93,6 +100,7 @@ FOUND_OPTIONS: dict[str, dict[str, Any]] = {
     **LIVE_OPTIONS,
     "--overlay": {
         "metavar": "DEVICE|SUBNET",
+        "type": device_or_subnet,
         "help": "device or subnet of the overlay, if the live hosts have several (bridge0, 172.16.254.0/24)",
     },
 }

@@ -85,13 +85,13 @@ class Loss:
     def __str__(self) -> str:
         bare = f"left {self.bare.node} by {self.bare.interface}, outside the tunnel" if self.bare else ""
         last = f"last seen on {self.last}" if self.last else ""
-        seen = ", ".join(filter(None, (last, bare))) or "not captured anywhere"
+        seen = ", ".join(filter(None, (last, bare))) or "never seen"
         inside = " ".join(dict.fromkeys((self.inside.node, self.inside.interface))) if self.inside else ""
         where = f" and in the cloud ({inside})" if inside else ""
         count = "" if self.whole else f" ({self.lost} of {len(self.exchange.sent)} lost)"
-        never = "never on" if self.last else "expected first on"
+        never = "never on" if self.last or self.bare else "not even on"
         to = f" ({self.exchange.to})" if self.exchange.to else ""
-        return f"{self.exchange.burst} to {self.receiver}{to}{count}: {seen}{where}, {never} {self.missing}"
+        return f"{self.exchange.text(self.receiver + to)}{count}: {seen}{where}, {never} {self.missing}"
 
 
 def losses(topology: Topology, exchange: Exchange) -> list[Loss]:
@@ -110,10 +110,11 @@ def _loss(topology: Topology, exchange: Exchange, receiver: str, lost: tuple[byt
     furthest = min(reached(places[:-1], [one for one in seen if tag in one.frame]) for tag in tags)
     last = places[furthest] if furthest >= 0 else None
     start, missing = topology.node(exchange.sender), places[furthest + 1]
+    outside = furthest < 1 and start.device != start.nic  # without tunnels, everything leaves by the NIC
     bare = [one for one in seen if (one.node, one.interface) == (start.name, start.nic) and not one.carrier]
     between = [one for one in seen if missing.stage == "cloud" and one.node not in topology.plans]
     inside = next((one for one in reversed(between) if carried_to(one, missing.carrier_to)), None)
-    return Loss(exchange, receiver, len(lost), last, missing, inside, bare[0] if bare and furthest < 1 else None)
+    return Loss(exchange, receiver, len(lost), last, missing, inside, bare[0] if bare and outside else None)
 
 
 def of_path(path: Mapping[str, Any]) -> Loss | None:

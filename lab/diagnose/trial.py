@@ -118,14 +118,14 @@ class Exchange:
         """How much of CONTROL_TTL was gone on arrival, at most."""
         return max(0, CONTROL_TTL - min(self.ttls, default=CONTROL_TTL))
 
-    @property
-    def burst(self) -> str:
-        """What was sent: its kind, its sender and the network."""
+    def text(self, to: str) -> str:
+        """What was sent, from where and (unless empty) to where."""
         texts = {"group": "multicast", "foreign source": "a datagram with a foreign source", "named broadcast": BY_RULE}
-        return f"{texts.get(self.kind, self.kind)} from {self.sender} on the {self.network}"
+        where = (f"from {self.sender}", f"to {to}" if to else "", "on the underlay" * (self.network == "underlay"))
+        return " ".join(filter(None, (texts.get(self.kind, self.kind), *where)))
 
     def __str__(self) -> str:
-        return f"{self.burst} to {self.to}" if self.to else self.burst
+        return self.text(self.to)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,11 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
             ["doctor", "--hosts=hub,spoke1", "--ssh-identity-file=/no/key"],
             "--ssh-identity-file=/no/key: there is no such",
         ),
+        (
+            ["doctor", "--hosts=hub,spoke1", "--overlay=bridge0/24"],
+            "--overlay: expected a device or a subnet (bridge0, 172.16.254.0/24); found 'bridge0/24'",
+        ),
+        (["load", "--hosts=hub,spoke1", "--overlay=172.16.254.5/24"], "--overlay: expected a device or a subnet"),
         (["designs", "--spokes=x"], "--spokes: expected a whole number; found 'x'"),
         (["designs", "--api-delay=-1"], "--api-delay=-1: expected 0 to 600 seconds"),
         (["designs", "--api-delay=x"], "--api-delay: expected a number; found 'x'"),

@@ -19,7 +19,7 @@ from lab.stack.changes import bridge, link_set
 pytestmark = pytest.mark.requirement("FAULT-06")
 
 MANY = 6  # broadcasts; that the shortcut drops each of them both ways has a chance of one in 16 million
-SHORTCUT = "shortcut"  # the fault's tunnel
+SHORTCUT = "tunnel9"  # the fault's tunnel
 FORWARDING, BLOCKING = "forwarding", "blocking"
 
 

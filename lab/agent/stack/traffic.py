@@ -36,6 +36,7 @@ CHAIN, BLOCKS = 11, (13, 14)  # those that share the filters of ingress, of egre
 BPF_LENGTH, BPF_OPS, BPF_NAME, BPF_FLAGS, BPF_DIRECT = 4, 5, 7, 8, 1
 U32_DIVISOR, U32_SELECTOR = 4, 5
 MIRRED_ACTIONS = {1: "redirect to egress of", 2: "mirror to egress of", 3: "redirect to ingress of"}
+VLAN_ACTIONS = {1: "pop", 2: "push", 3: "modify", 4: "pop_eth", 5: "push_eth"}
 FLOWER = {
     4: ("dst_mac", "mac"),
     6: ("src_mac", "mac"),
@@ -151,7 +152,7 @@ def _number(value: bytes | None) -> int:
 
 def _match(kind: str, options: dict[int, bytes]) -> str:
     if kind == "matchall":
-        return "everything"
+        return "every packet"
     if kind == "bpf" and BPF_LENGTH in options:
         return f"{struct.unpack('=H', options[BPF_LENGTH])[0]} instructions"
     if kind == "flower":
@@ -196,6 +197,8 @@ def _action(names: DeviceNames, parts: dict[int, bytes]) -> dict[str, Any]:
         found["verdict"] = VERDICTS.get(struct.unpack_from("=i", parameters, 4 if kind == "police" else 8)[0], "?")
     if kind == "skbedit" and any(options.get(SKBEDIT_TYPE, b"")):
         found["verdict"] = f"packet type {_number(options[SKBEDIT_TYPE])}"
+    if kind == "vlan" and len(parameters) >= 24:
+        found["verdict"] = VLAN_ACTIONS.get(struct.unpack_from("=i", parameters, 20)[0], "?")
     if kind == "mirred" and len(parameters) >= 28:
         how, index = struct.unpack_from("=iI", parameters, 20)
         found["verdict"] = f"{MIRRED_ACTIONS.get(how, 'mirror to ingress of')} {names[index] or ''}"

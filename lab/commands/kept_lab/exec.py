@@ -15,7 +15,11 @@ from lab.errors import EnvironmentProblem, UsageProblem
 SUMMARY = "Runs COMMAND (a shell if none is given) in a node of the lab: hub, spoke1, ..., vcn, r1, ..."
 EPILOG = "The exit status is the command's; 127: command not found; 1: no lab is up; 2: usage error, or unknown node."
 
-ENTERED = 'mount -t sysfs overcast /sys 2>/dev/null; cd -- "$1" 2>/dev/null; shift; exec "$@"'
+ENTERED = """\
+mount -t sysfs overcast /sys 2>/dev/null; cd -- "$1" 2>/dev/null; shift
+command -v -- "$1" >/dev/null || { echo "overcast: command not found: $1" >&2; exit 127; }
+exec "$@"
+"""
 """
 What a shell does before the command, in a mount namespace of its own: /sys of the node (class/net), and the directory
 that the user is in, if it can be had there.

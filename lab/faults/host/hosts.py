@@ -71,13 +71,13 @@ neighbour-fixed: one spoke has a permanent neighbour entry with a wrong MAC for 
     spoke: ip neigh replace {hub} lladdr 02:00:00:00:00:99 dev {device} nud noarp
     red: ICMP-01; finding: neighbour-wrong at spoke {device}; tunnels: gretap
 tunnel-renamed: the hub's end of one tunnel has another name than the plan's
-    hub: ip link set {port} down && ip link set {port} name other && ip link set other up
+    hub: ip link set {port} down && ip link set {port} name tunnel9 && ip link set tunnel9 up
     red: PRE-01 PRE-11; finding: tunnel-renamed at hub {port}; tunnels: gretap
 tunnel-of-loopback: one spoke's tunnel is bound to the loopback device
     spoke: ip link set {device} type gretap remote {remote} local {underlay} ttl 64 dev lo
     red: BCAST-01; finding: tunnel-device-mismatch at spoke {device}; tunnels: gretap
 other-bridge: one tunnel of the hub is a port of another bridge
-    hub: ip link add other type bridge && ip link set other up && ip link set {port} master other
+    hub: ip link add bridge9 type bridge && ip link set bridge9 up && ip link set {port} master bridge9
     red: HUB-02 BCAST-01; finding: port-not-bridged at hub {port}; tunnels: gretap
 vlan-of-one-port: the hub filters VLANs, and one port has another one
     hub: ip link set {device} type bridge vlan_filtering 1

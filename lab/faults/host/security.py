@@ -12,7 +12,7 @@ from lab.stack.changes import link_add
 from lab.tunnels import kind
 from lab.tunnels.gretap import gretap
 
-ANYBODY = "anybody"
+ANYBODY = "gretap9"
 FORMER = 66  # a host number that no VNIC of a lab has
 
 
@@ -33,7 +33,7 @@ def _former_host(lab: BuiltLab) -> None:
     remote = str(lab.hub.plan.underlay.network.network_address + FORMER)
     end = lab.topology.options
     data = kind(end.kind).data(lab.hub.plan.endpoint, remote, lab.hub.plan.nic, number, end)
-    lab.hub.node.apply(link_add("former", data, master=lab.topology.bridge))
+    lab.hub.node.apply(link_add("geneve9", data, master=lab.topology.bridge))
 
 
 ROUTER = """
@@ -63,13 +63,13 @@ def _multicast_router(lab: BuiltLab) -> None:
 FAULTS = read(
     """\
 wildcard-tunnel: the hub has a tunnel without a remote
-    red: SEC-01 SEC-03; green: BCAST-01; finding: fallback-tunnel-up at hub anybody; tunnels: gretap
+    red: SEC-01 SEC-03; green: BCAST-01; finding: fallback-tunnel-up at hub gretap9; tunnels: gretap
 external-tunnel: the hub bridges an `external` tunnel, which accepts GRE from any address
     # each packet names its other end; one that names none is dropped on its way out
-    hub: ip link add external type gretap external && ip link set external up master {device}
-    red: SEC-01 SEC-03; green: BCAST-01; finding: fallback-tunnel-up at hub external; tunnels: gretap
+    hub: ip link add gretap9 type gretap external && ip link set gretap9 up master {device}
+    red: SEC-01 SEC-03; green: BCAST-01; finding: fallback-tunnel-up at hub gretap9; tunnels: gretap
 former-host-bridged: the hub still has the tunnel of a host that was removed
-    red: SEC-01; green: BCAST-01; finding: stray-port at hub former; tunnels: geneve
+    red: SEC-01; green: BCAST-01; finding: stray-port at hub geneve9; tunnels: geneve
 multicast-routed: the hub routes multicast from its bridge to its NIC
     # a guest: the processes of a local lab have other numbers outside, which /proc shows
     red: WIRE-03; green: BCAST-01 MCAST-01 MCAST-06; finding: multicast-routed at hub {nic}; tunnels: gretap

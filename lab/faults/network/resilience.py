@@ -23,7 +23,7 @@ from lab.stack.changes import (
     route_replace,
 )
 
-SHORTCUT, SPOKE_BRIDGE = "shortcut", "br-loop"
+SHORTCUT, SPOKE_BRIDGE = "tunnel9", "br9"
 SHORTCUT_NUMBER = 2000  # its key or VNI
 # Classic BPF (linux/filter.h): a frame in four is dropped, so that what goes in circles does so for a while only.  What
 # bridges say to each other (to 01-80-C2-00-00-00) passes: it goes no further than one link.
@@ -90,7 +90,7 @@ hub-port-down: the hub's tunnel to one spoke is down
 fdb-pinned: the hub has static entries for its spokes' MACs, and learns none
     red: FAULT-05; green: BCAST-01; finding: learning-off at hub {port}
 loop: two spokes bridge an additional tunnel to the overlay, without STP
-    red: FAULT-06 HUB-04; finding: loop at spoke1 shortcut; spokes: 2
+    red: FAULT-06 HUB-04; finding: loop at spoke1 tunnel9; spokes: 2
 port-listening: the hub runs STP, and one of its ports does not forward yet
     # a tunnel has just become a port: for 30 s it forwards nothing
     hub: ip link set {device} type bridge stp_state 1

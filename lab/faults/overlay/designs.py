@@ -11,7 +11,7 @@ from lab.faults.actions import extra_tunnel, shell
 from lab.faults.table import read
 from lab.laboratory import BuiltLab
 
-JOINED, JOINED_NUMBER = "joined", 9
+JOINED, JOINED_NUMBER = "tunnel9", 9
 
 
 def _join_the_hubs(lab: BuiltLab) -> None:
@@ -70,7 +70,7 @@ hub-duplicates: a hub sends every frame to one spoke twice
     hub: tc qdisc add dev {port} root netem duplicate 100%
     red: RED-04 RED-05; finding: traffic-impaired at hub {port}; topology: two-hubs-bond; tunnels: gretap
 prp-hubs-joined: a tunnel joins the hubs of PRP spokes
-    red: BCAST-01; finding: hubs-joined at hub joined; topology: two-hubs-prp; tunnels: gretap
+    red: BCAST-01; finding: hubs-joined at hub tunnel9; topology: two-hubs-prp; tunnels: gretap
 prp-leg-mtu-small: one tunnel of a PRP device has a smaller MTU than the others
     spoke: ip link set {leg} mtu 1400
     red: MTU-05; green: BCAST-01; finding: mtu-mismatch at spoke {leg}; topology: two-hubs-prp; tunnels: gretap

@@ -17,7 +17,7 @@ from lab.overlay import plan
 from lab.stack.changes import link_del, route_add
 
 SECOND = 1000  # the number (key, VNI) of a tunnel in addition to the topology's own
-SECOND_DEVICE, MESH_DEVICE = "second", "mesh"
+SECOND_DEVICE, MESH_DEVICE = "tunnel8", "tunnel9"
 
 
 def _second_tunnel(lab: BuiltLab) -> None:
@@ -57,9 +57,9 @@ hairpin: the hub sends frames back on the port they came from
     hub: for port in {ports}; do bridge link set dev $port hairpin on || exit; done
     red: HUB-05 BCAST-05 MCAST-06; finding: hairpin-on at hub {port}
 second-tunnel: a spoke is attached to the bridge by two tunnels
-    red: HUB-04 PERF-01; finding: attached-twice at spoke second
+    red: HUB-04 PERF-01; finding: attached-twice at spoke tunnel8
 spokes-meshed: two spokes have a direct tunnel to each other
-    red: HUB-01 WIRE-03; green: BCAST-01; finding: spokes-meshed at spoke1 mesh; spokes: 2
+    red: HUB-01 WIRE-03; green: BCAST-01; finding: spokes-meshed at spoke1 tunnel9; spokes: 2
 hub-routes: the hub routes between spokes instead of bridging
     # it keeps them apart and answers ARP in their place
     hub: for port in {ports}; do bridge link set dev $port isolated on || exit; done

@@ -11,11 +11,11 @@ from lab.faults.table import read
 FAULTS = read(
     """\
 macvlan-on-tunnel: one spoke's tunnel has a macvlan on it, which receives a second copy of each broadcast
-    spoke: ip link add copy link {device} type macvlan mode bridge && ip link set copy up
-    red: BCAST-01 BCAST-06; green: MCAST-01; finding: device-on-top at spoke copy; tunnels: gretap
+    spoke: ip link add macvlan1 link {device} type macvlan mode bridge && ip link set macvlan1 up
+    red: BCAST-01 BCAST-06; green: MCAST-01; finding: device-on-top at spoke macvlan1; tunnels: gretap
 macvlan-takes-nic: one spoke's NIC has a macvlan of mode passthru, which receives all its packets
-    spoke: ip link add passer link {nic} type macvlan mode passthru && ip link set passer up
-    red: BCAST-01 PRE-03; finding: device-on-top at spoke passer; tunnels: gretap
+    spoke: ip link add macvlan1 link {nic} type macvlan mode passthru && ip link set macvlan1 up
+    red: BCAST-01 PRE-03; finding: device-on-top at spoke macvlan1; tunnels: gretap
 nic-bridged: one spoke's NIC was made a port of a bridge, and its address left where it was
     spoke: ip link add br-lan type bridge && ip link set br-lan up && ip link set {nic} master br-lan
     red: BCAST-01 PRE-03; finding: device-enslaved at spoke {nic}; tunnels: gretap
@@ -49,8 +49,8 @@ gateway-wrong: the hub's default route leads to an address that is not a router'
     hub: ip route replace default via 10.0.0.9 dev {nic}
     red: TTL-03; green: BCAST-01; finding: underlay-detour at hub {nic}
 tunnel-shadowed: one spoke has a second tunnel of the same addresses, which the kernel prefers
-    spoke: ip link add shadow type gretap local {underlay} remote {remote} dev {nic} ttl 64 && ip link set shadow up
-    red: MCAST-01; finding: tunnel-shadowed at spoke shadow; tunnels: gretap
+    spoke: ip link add gretap9 type gretap local {underlay} remote {remote} dev {nic} ttl 64 && ip link set gretap9 up
+    red: MCAST-01; finding: tunnel-shadowed at spoke gretap9; tunnels: gretap
 vxlan-extended: one spoke's VXLAN device sends a flag that is off on the hub's
     spoke: ip link del {device} && ip link add {device} type vxlan id 2 remote {remote} local {underlay} \
             dstport 4789 dev {nic} ttl 64 remcsumtx && ip link set {device} up

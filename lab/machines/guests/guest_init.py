@@ -178,7 +178,7 @@ def serve(settings: dict[str, list[str]]) -> None:
         def _grants(self) -> bytes:
             return os.read(acks, 4096)
 
-    class Gateway(gateway_base.WorkerGateway):
+    class GuestGateway(gateway_base.WorkerGateway):
         def _terminate_execution(self) -> None:
             # execnet would wait for what still runs; with this guest all of that is to end.
             power_off()
@@ -189,7 +189,7 @@ def serve(settings: dict[str, list[str]]) -> None:
     wire = Wire(gateway_base.get_execmodel("thread"), reader, line, "<I", limit)
     # The marker is not part of the wire: the host reads it before there is any credit to count.
     os.write(line, bytes.fromhex(settings["ready"][0]))
-    Gateway(io=wire, id="guest", _startcount=2).serve()
+    GuestGateway(io=wire, id="guest", _startcount=2).serve()
 
 
 def main() -> None:

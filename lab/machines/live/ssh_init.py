@@ -110,7 +110,7 @@ class SshWire(FarWire):
                         deadline = time.monotonic() + self._silence
 
 
-class Gateway(gateway_base.WorkerGateway):
+class HostGateway(gateway_base.WorkerGateway):
     """One agent, run by the main thread: its end is the end of the process."""
 
     def executetask(self, item: Any) -> None:
@@ -157,7 +157,7 @@ def main(silence: float) -> None:
     os.close(null)
     try:
         wire = SshWire(incoming, outgoing, wake_up_by_signals(), silence, gateway_base.get_execmodel("thread"))
-        Gateway(io=wire, id="host", _startcount=2).serve()
+        HostGateway(io=wire, id="host", _startcount=2).serve()
     finally:
         sys.stderr.flush()
         leave(0)

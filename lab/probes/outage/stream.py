@@ -38,7 +38,7 @@ SLACK = 5.0  # seconds beyond those that a stream must take: a busy machine
 
 
 @dataclass(frozen=True)
-class Part:
+class MachinePart:
     """What one machine does of a stream: sends it, receives it at some hosts, or both."""
 
     machine: Machine
@@ -72,7 +72,7 @@ class Stream:
         self._rate, self._size, self._ends_in_loop = rate, size, ends_in_loop
         self._machine = nodes[sender].machine
         self._opened = contextlib.ExitStack()
-        self._parts: list[Part] = []
+        self._parts: list[MachinePart] = []
         self._events: list[tuple[str, int]] = []
         self._sent: array[int] = array("Q")
         self._heard: dict[int, dict[int, Arrivals]] = {}
@@ -112,7 +112,7 @@ class Stream:
         heard = [made.handle for _, made in receiving]
         parameters = (self._rate, self._size, self._ends_in_loop)
         (handle,) = machine.batch([call(Agent.stream_start, sender, targets, heard, tag, *parameters)])
-        self._parts.append(Part(machine, handle, tuple(position for position, _ in receiving), ahead))
+        self._parts.append(MachinePart(machine, handle, tuple(position for position, _ in receiving), ahead))
 
     def __exit__(self, *_: object) -> None:
         try:
@@ -125,7 +125,7 @@ class Stream:
             if not self.lost or not self._sent:
                 raise
 
-    def _end(self, part: Part) -> None:
+    def _end(self, part: MachinePart) -> None:
         """Ends it, and keeps what was sent and received."""
         try:
             (result,) = part.machine.batch([call(Agent.stream_stop, part.handle)])
@@ -139,10 +139,10 @@ class Stream:
             self._dropped[position] = dropped
 
     @property
-    def _sending(self) -> Part:
+    def _sending(self) -> MachinePart:
         return self._parts[-1]
 
-    def _lose(self, part: Part) -> None:
+    def _lose(self, part: MachinePart) -> None:
         """Notes receivers whose machine is lost; without the sender's, nothing is known of any: MachineLost."""
         if part is self._sending:
             raise MachineLost(

@@ -16,7 +16,19 @@ from lab.agent.boot import devices
 from lab.agent.boot.base import Obstacle, ShellCommand
 from lab.agent.boot.shell import effects, expansion, grammar, loops, tree
 from lab.agent.boot.shell.state import UNKNOWN, YES, Exit, Field, Leave, Return, State, Status
-from lab.agent.boot.shell.tree import AndOr, Case, For, Function, Group, If, Loop, Pipeline, Redirection, Simple, Word
+from lab.agent.boot.shell.tree import (
+    AndOr,
+    CaseClause,
+    For,
+    Function,
+    Group,
+    If,
+    Loop,
+    Pipeline,
+    Redirection,
+    Simple,
+    Word,
+)
 
 MOST, DEEPEST = 4000, 12
 
@@ -241,7 +253,7 @@ class Shell:
             return loops.loop(self, one)
         if isinstance(one, For):
             return loops.each(self, one)
-        if isinstance(one, Case):
+        if isinstance(one, CaseClause):
             return self._case(one)
         if isinstance(one, Function):
             self.functions[one.name] = one.body
@@ -283,7 +295,7 @@ class Shell:
                 self.unless = (*self.unless, *asked.absent)
         return status
 
-    def _case(self, one: Case) -> Status:
+    def _case(self, one: CaseClause) -> Status:
         fields = self.expand(one.word, split=False)
         value = fields[0] if fields else Field("")
         falling = False

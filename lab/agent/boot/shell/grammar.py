@@ -16,7 +16,7 @@ from lab.agent.boot.shell.tokens import Tokens
 from lab.agent.boot.shell.tree import (
     NAME,
     AndOr,
-    Case,
+    CaseClause,
     For,
     Function,
     Group,
@@ -166,7 +166,7 @@ class _Parser(Tokens):
         self.expect("done")
         return body
 
-    def _case(self) -> Case:
+    def _case(self) -> CaseClause:
         self.take()
         word_of = self.take().word
         self._only_newlines()
@@ -176,7 +176,7 @@ class _Parser(Tokens):
             self._newlines()
             if self.peek().text == "esac":
                 self.take()
-                return Case(word_of, branches)
+                return CaseClause(word_of, branches)
             if self.peek().text == "(":
                 self.take()
             patterns = [self.take().word]

@@ -84,7 +84,7 @@ class For(NamedTuple):
     body: Sequence[AndOr]
 
 
-class Case(NamedTuple):
+class CaseClause(NamedTuple):
     """`case`."""
 
     word: Word

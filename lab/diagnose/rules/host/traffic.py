@@ -22,6 +22,8 @@ UNITS = {
 """What a queue does to packets, and in which units."""
 IMPAIRING = ("loss", "duplicate", "reorder", "corrupt", "delay", "jitter", "rate")
 CHANGING = ("pedit", "nat", "vlan", "skbmod", "ct", "mpls", "ife", "tunnel_key")
+ACTIONS = {"ok": "pass", "shot": "drop"}
+"""The kernel's names that differ from those of tc-actions(8)."""
 PASSING = ("ok", "unspec", "pipe", "reclassify")
 ARRIVING = ("cloud", "decapsulation")
 """Where a packet is lost that another device has sent, and its own has not received."""
@@ -71,13 +73,21 @@ def filters(scene: Scene) -> Iterator[Finding]:
                 hooks.setdefault((found.dev, found.direction), []).append(found)
         for (device, direction), several in hooks.items():
             first = several[0]
-            actions = ", ".join(f"{action['kind']} {action.get('verdict', '')}".strip() for action in first.actions)
             hung = dict.fromkeys(f"{found.place} pref {found.priority}" for found in several)
-            match = f"({first.match})" if first.kind == "bpf" and first.match else first.match
-            found = f"tc filter on {direction}: {first.kind} {first.name} {match} {actions}".replace("  ", " ").strip()
+            match = f"({first.match})" if first.kind in ("bpf", "matchall") and first.match else first.match
+            what = " ".join(filter(None, (first.kind, first.name, match)))
+            found = ", ".join((f"tc filter on {direction}: {what}", *map(_action, first.actions)))
             fix = " && ".join(f"tc filter del {each}" for each in hung)
             changing = any(action["kind"] in CHANGING for one in several for action in one.actions)
             yield declared("traffic-changed" if changing else "traffic-filtered", node, device, found, fix)
+
+
+def _action(action: Mapping[str, Any]) -> str:
+    """An action as tc(8) names it."""
+    kind, verdict = action["kind"], str(action.get("verdict", ""))
+    if kind == "bpf":
+        return verdict
+    return f"action {ACTIONS.get(verdict, verdict) if kind == 'gact' else f'{kind} {verdict}'.strip()}"
 
 
 def xdp(scene: Scene, host: HostScene) -> Iterator[Finding]:

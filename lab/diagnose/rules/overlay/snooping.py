@@ -53,11 +53,12 @@ def queriers(scene: Scene, spoke: HostScene) -> Iterator[Finding]:
     if port is None or port.name not in asked or port.flag("mcast_router") == ALWAYS_A_ROUTER:
         return
     versions = {host.name: versions_of(host.igmp).get(host.plan.device, NEWEST) for host in scene.hosts.values()}
-    older = [f"{name} answers in IGMPv{version}" for name, version in versions.items() if version < NEWEST]
+    older = [name for name, version in versions.items() if version < NEWEST]
+    answers = (f"its queries are of an older IGMP version, so {' and '.join(older)} report in that",) if older else ()
     own = spoke.device is not None and spoke.device.details.get("mcast_querier")
     fix = f"ip link set {spoke.plan.device} type bridge mcast_querier 0" if own else ""
     by_hand = () if own else (f"the querier is a program on {spoke.name}, not its bridge",)
-    uses = "".join(f"; {one}" for one in (*by_hand, ", ".join(older)) if one)
+    uses = "".join(f"; {one}" for one in (*by_hand, *answers))
     yield spoke.declared("querier-elsewhere", spoke.plan.device, fix=fix, port=port.name, uses=uses)
 
 
