@@ -60,7 +60,7 @@ def placed(
     names = {node.name: host.name or node.name for node, host in zip(topology.nodes, hosts, strict=True)}
     for what, given in (("name", list(names.values())), ("address", [host.address for host in hosts])):
         if twice := [one for one in given if given.count(one) > 1]:
-            raise UsageProblem(f"--hub, --spokes: expected each host once; found the {what} {twice[0]} twice")
+            raise UsageProblem(f"--hub, --spokes: expected each host once; found the {what} {twice[0]!r} twice")
     require_suited(subnet, len(hosts))
     over_ipv6 = tunnels.kind(topology.options.kind).over_ipv6
     nodes = []

@@ -21,7 +21,7 @@ from itertools import islice
 
 from lab.diagnose import rules
 from lab.diagnose.codes import declared, has
-from lab.diagnose.effects import can_lose, lossy, unexplained
+from lab.diagnose.effects import OF_SIZES, can_lose, lossy, unexplained
 from lab.diagnose.losses import Loss
 from lab.diagnose.safe_fixes import careful
 from lab.diagnose.scene import HostScene, Scene
@@ -139,12 +139,12 @@ def _once(findings: Sequence[Finding]) -> Iterator[Finding]:
 
 
 def _with_loss(scene: Scene, finding: Finding) -> Finding:
-    """The finding with a loss that can be its doing, one that ended at its interface if there is one."""
+    """The finding with a loss that can be its doing: of a small packet and at its interface, if there is one."""
 
-    def nearness(loss: Loss) -> tuple[bool, bool]:
+    def nearness(loss: Loss) -> tuple[bool, bool, bool]:
         at_host = finding.node in (loss.node, loss.missing.node)
         ends = (loss.missing.interface, loss.last.interface if loss.last else "")
-        return at_host, at_host and finding.interface in ends
+        return loss.exchange.kind not in OF_SIZES, at_host, at_host and finding.interface in ends
 
     own = [loss for loss in scene.losses if can_lose(scene, finding, loss)]
     chosen = max(own, key=nearness, default=None)

@@ -127,11 +127,11 @@ def _same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         (["plan", "--spokes=10.0.0.5", "--format=shell"], "--hub: the star topology expects 1 hub; found 0"),
         (
             ["plan", "--hub=10.0.0.5", "--spokes=10.0.0.5", "--format=shell"],
-            "--hub, --spokes: expected each host once; found the address 10.0.0.5 twice",
+            "--hub, --spokes: expected each host once; found the address '10.0.0.5' twice",
         ),
         (
             ["plan", "--hub=10.0.0.4", "--spokes=hub=10.0.0.5", "--format=shell"],
-            "--hub, --spokes: expected each host once; found the name hub twice",
+            "--hub, --spokes: expected each host once; found the name 'hub' twice",
         ),
         (
             ["plan", "--hub=fd00::1", "--spokes=10.0.0.5", "--format=shell"],

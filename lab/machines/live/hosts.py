@@ -254,4 +254,4 @@ def _refuse_twice(where: str, specs: list[HostSpec]) -> None:
     *before, last = specs
     for spec in before:
         if (spec.host.lower(), spec.port or 22) == (last.host.lower(), last.port or 22):
-            _refuse(where, "every host once", f"{last.destination} as {spec.role} and as {last.role}")
+            _refuse(where, "every host once", f"{last.destination!r} as {spec.role} and as {last.role}")

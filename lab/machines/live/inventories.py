@@ -190,6 +190,6 @@ def _of_terraform(document: Mapping[str, Any]) -> Iterator[str]:
                 yield f"[{host}]" if ":" in host and "@" not in host else host
     if not found:
         raise InventoryProblem(
-            "outputs `hub` and `spokes` with addresses",
+            "the Terraform outputs `hub` and `spokes`, with addresses",
             f"only {', '.join(f'`{name}`' for name in values)}" if values else "no outputs",
         )

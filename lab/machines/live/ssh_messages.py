@@ -81,7 +81,7 @@ _RULES = (
         r"Connection refused",
         "refused",
         "it refused the connection: nothing listens there, or a firewall rejects it",
-        "check that sshd runs on this port; another port: ssh://{user_at}{host}:PORT",
+        "check that sshd listens on this port; if it listens on another one: --hosts=...ssh://{user_at}{host}:PORT...",
     ),
     _Rule(
         r"Connection timed out|Operation timed out|No route to host|Network is unreachable|port \d+ timed out",

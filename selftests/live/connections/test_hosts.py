@@ -174,8 +174,11 @@ def test_inventory_in_yaml_without_ansible(tmp_path: Path, monkeypatch: pytest.M
         ("[hub]\na 'b\n", "line 2: expected a host and its variables"),
         ("[all]\n", "at least a hub and a spoke; found no host in the file"),
         ("{", "expected JSON of ansible-inventory or of terraform output"),
-        ("{}", "expected outputs `hub` and `spokes` with addresses; found no outputs"),
-        ('{"name": {"value": 3}}', "expected outputs `hub` and `spokes` with addresses; found only `name`"),
+        ("{}", "expected the Terraform outputs `hub` and `spokes`, with addresses; found no outputs"),
+        (
+            '{"name": {"value": 3}}',
+            "expected the Terraform outputs `hub` and `spokes`, with addresses; found only `name`",
+        ),
     ],
 )
 def test_an_inventory_of_another_tool_that_cannot_be_understood(tmp_path: Path, content: str, expected: str) -> None:
@@ -219,8 +222,8 @@ def test_an_inventory_of_another_tool_that_cannot_be_understood(tmp_path: Path, 
         ("-l@a,b", "a user name before the @", "'-l'"),
         ("ssh://a/etc,b", "[user@]host[:port]", "a path"),
         ("a", "at least two hosts", "one (a)"),
-        ("a,b,A", "every host once", "A as hub and as spoke2"),
-        ("a,u@a:22", "every host once", "u@a:22 as hub and as spoke1"),
+        ("a,b,A", "every host once", "'A' as hub and as spoke2"),
+        ("a,u@a:22", "every host once", "'u@a:22' as hub and as spoke1"),
     ],
 )
 def test_what_cannot_be_understood(text: str, expected: str, found: str) -> None:

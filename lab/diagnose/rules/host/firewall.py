@@ -130,9 +130,12 @@ def _what(rule: FirewallRule, stages: set[str]) -> str:
         "sending": "packets that the host sends into the overlay",
         "looping": "packets that the host sends to itself",
     }
+    if {"sending", "looping"} <= stages:
+        words["sending"] = "packets that the host sends into the overlay or to itself"
+        del words["looping"]
     *most, last = [words[stage] for stage in words if stage in stages] or [""]
     listed = f"{', '.join(most)}{',' * (len(most) > 1)} and {last}" if most else last
-    return f"{listed} (and ICMP echo, by the same rule)" if "answering" in stages else listed
+    return f"{listed} (ICMP echo too)" if "answering" in stages else listed
 
 
 def _interface(host: HostScene, stages: set[str]) -> str:

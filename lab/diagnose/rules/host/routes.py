@@ -72,8 +72,8 @@ def overlay(scene: Scene, host: HostScene) -> Iterator[Finding]:
         narrower = route is not None and not goes and route.to.prefixlen >= network.prefixlen
         steps = [*([_delete(route)] if route and narrower else [])]
         steps += [again] if not narrower or (route and route.to == network) else []
-        found = f"ip route: {_words(route)}" if route else "no route"
-        found = f"{found}, for {other.name} {other.plan.address()}"
+        to = f"for {other.name} ({other.plan.address()})"
+        found = f"the route {to} is {_words(route)}" if route else f"there is no route {to}"
         yield host.declared("overlay-route-elsewhere", host.plan.device, found, " ; ".join(steps))
 
 
@@ -168,7 +168,7 @@ def _lower(host: HostScene, route: Route) -> str:
     if device is None or not device.lower:
         return ""
     return (
-        f" (a veth; its other end is {device.lower})"
+        f" (a veth to {device.lower}, where its packets arrive)"
         if device.kind == "veth"
         else f" ({device.kind} on {device.lower})"
     )

@@ -66,5 +66,5 @@ def extensions(scene: Scene) -> Iterator[Finding]:
             yield host.declared("vxlan-proxy", device.name, fix=again)
         for option, taken in EXTENSIONS.items() if other is not None and far.name in dropping else ():
             if other is not None and device.details.get(option) and not other.details.get(taken):
-                there = f"{far.name} {other.name}"
-                yield host.declared("vxlan-extended", device.name, fix=again, option=option, far=there)
+                lacks = f"{far.name} {other.name} lacks {taken.replace('_', '')}"
+                yield host.declared("vxlan-extended", device.name, fix=again, option=option.replace("_", ""), far=lacks)
