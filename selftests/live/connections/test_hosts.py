@@ -174,7 +174,7 @@ def test_inventory_in_yaml_without_ansible(tmp_path: Path, monkeypatch: pytest.M
         ("[hub]\na 'b\n", "line 2: expected a host and its variables"),
         ("[all]\n", "at least a hub and a spoke; found no host in the file"),
         ("{", "expected JSON of ansible-inventory or of terraform output"),
-        ("{}", "expected the Terraform outputs `hub` and `spokes`, with addresses; found no outputs"),
+        ("{}", "the Terraform outputs `hub` and `spokes`, with addresses; found no outputs"),
         (
             '{"name": {"value": 3}}',
             "expected the Terraform outputs `hub` and `spokes`, with addresses; found only `name`",

@@ -178,9 +178,7 @@ def upper(scene: Scene, host: HostScene) -> Iterator[Finding]:
             continue
         effect = ": datagrams arrive twice" if twice and device.up and device.lower == host.plan.device else ""
         if device.details.get("mode") == PASSTHRU:
-            effect = (
-                f", mode passthru: it takes all packets of {device.lower}, also the ARP replies that the host needs"
-            )
+            effect = f", mode passthru: it takes all packets of {device.lower}, also ARP replies that the host needs"
         if effect:
             yield host.declared("device-on-top", device.name, kind=device.kind, lower=device.lower, effect=effect)
 
