@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from lab.bundles import bundle
-from lab.bundles.bundle import Bundle, Reported
-from lab.model import place
-from lab.output.finding_text import cause_lines, fix
+from lab.bundles.bundle import Bundle
+from lab.model import Finding, place
+from lab.output.finding_text import cause_lines, fix, merged
 from lab.requirements import counted
 
 SUMMARY = "Prints the findings and fixes of a file that `overcast bundle` wrote; needs neither the hosts nor root."
@@ -33,18 +34,19 @@ def run(arguments: argparse.Namespace) -> int:
 def lines(packed: Bundle, width: int) -> Iterator[str]:
     """The findings that were reported, the other ones of the scenes, and the verdict or the doctor's other problems."""
     found = packed.found
-    for reported in packed.reported:
-        again = found.get(reported.key)
-        yield from cause_lines((again or reported).data(), width, _caused(reported))
+    every = [(reported, found.get(reported.key)) for reported in packed.reported]
+    of_run = [{**(again or one).data(), "requirements": one.requirements, "tests": one.tests} for one, again in every]
+    for finding in merged(of_run):
+        yield from cause_lines(finding, width, _caused(finding))
+    for reported, again in every:
         if again is None:
-            yield "    as it was reported; it does not follow from the scenes in this file alone"
+            yield f"{_at(reported)}: as it was reported; it does not follow from the scenes in this file alone"
         elif again.remedy != reported.remedy:
-            yield f"    another fix was reported: {reported.remedy or 'none'}"
+            yield f"{_at(reported)}: another fix was reported: {reported.remedy or 'none'}"
     known = {reported.key for reported in packed.reported}
     others = [finding for key, finding in found.items() if key not in known]
-    for finding in others[:MOST_OTHERS]:
-        where = f"{finding.place} {finding.interface}".strip()
-        yield f"also found, without a failed test: {finding.code} at {where}"
+    for cause in others[:MOST_OTHERS]:
+        yield f"also found, without a failed test: {_at(cause)}"
     if len(others) > MOST_OTHERS:
         yield f"also found, without a failed test: {len(others) - MOST_OTHERS} more"
     yield from _problems(packed) if packed.of_hosts else [_verdict(packed)]
@@ -64,9 +66,13 @@ def _problems(packed: Bundle) -> Iterator[str]:
     yield f"no run: the doctor examined live hosts and found them {ready}"
 
 
-def _caused(reported: Reported) -> str:
-    count = len(reported.tests)
-    ids = ", ".join(reported.requirements)
+def _at(finding: Finding) -> str:
+    return f"{finding.code} at {finding.place} {finding.interface}".strip()
+
+
+def _caused(finding: Mapping[str, Any]) -> str:
+    count = len(finding["tests"])
+    ids = ", ".join(finding["requirements"])
     return f"caused {count} test failure{'' if count == 1 else 's'} ({ids})" if count else ""
 
 

@@ -22,7 +22,9 @@ import pytest
 from lab.bundles import bundle
 from lab.bundles.headers import addresses_in
 from lab.bundles.redaction import IPV4
+from lab.commands import explain
 from lab.commands.bundle import README, redacted
+from lab.diagnose.codes import declared
 from lab.errors import EnvironmentProblem
 from lab.machines.live import hosts
 from lab.output.finding_text import identity
@@ -102,6 +104,17 @@ def test_explains_what_the_run_reported(reports: Path, packed: Path) -> None:
         assert f"{one['code']}: " in printed
         assert f"fix ({one['node']}): {one['remedy']}" in printed or not one["remedy"]
     assert "as it was reported" not in printed
+
+
+def test_one_cause_on_several_hosts_is_printed_once() -> None:
+    """What one command corrects on several hosts is one cause with all its failures, as at the end of a run."""
+    ignored = [declared("broadcast-ping-ignored", name, "", "", "sysctl -w x=0") for name in ("hub", "spoke1")]
+    reported = [{**one.data(), "tests": [f"test of {one.node}"], "requirements": ["ICMP-01"]} for one in ignored]
+
+    printed = list(explain.lines(bundle.Bundle((), {"findings": reported}), 120))
+
+    assert [line for line in printed if "fix (" in line] == ["    fix (on hub and on spoke1): sysctl -w x=0"]
+    assert [line for line in printed if "caused" in line] == ["    caused 2 test failures (ICMP-01)"]
 
 
 def test_is_small_and_for_people_too(packed: Path) -> None:
