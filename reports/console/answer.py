@@ -181,11 +181,18 @@ def sentence(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) ->
 
 
 def _known(conformance: Conformance, findings: Sequence[Mapping[str, Any]]) -> str:
-    """Return `1 cause`, and how many failures it leaves open; a cause is what one fix at one place corrects."""
-    if not findings:
+    """
+    Return `1 cause`, and how many failures it leaves open, both of MUST requirements.
+
+    A cause is what one fix at one place corrects.
+    """
+    broken = {one.requirement.id for one in conformance.counted("MUST") if one.outcome == "failed"}
+    failed = {trial.nodeid for trial in _failed(conformance) if not broken.isdisjoint(trial.requirements)}
+    causes = [one for one in findings if not failed.isdisjoint(one["tests"])]
+    if not causes:
         return "no known cause"
-    left = len(unexplained(conformance, findings))
-    return _count(len(set(map(correction, merged(findings)))), "cause") + (
+    left = sum(trial.nodeid in failed for trial in unexplained(conformance, findings))
+    return _count(len(set(map(correction, merged(causes)))), "cause") + (
         f", and {_count(left, 'test failure')} without a known cause" if left else ""
     )
 
