@@ -15,7 +15,7 @@ from lab.applications.packages import PACKAGES, require
 from lab.errors import CheckFailed
 from lab.host import Host
 from lab.machines import program
-from lab.machines.node import Agent, ask_all
+from lab.machines.node import Agent, Node, ask_all
 from lab.machines.program import Program
 from lab.probes.capture import sightings
 from lab.probes.capture.sightings import ETHERNET, Sighting
@@ -28,7 +28,6 @@ ADVERTISED_EVERY = 0.1
 """Seconds between two advertisements."""
 VIRTUAL = 200
 """The virtual address, counted from the start of the overlay's network."""
-ROUTER_ID = 51
 ELECTED_WITHIN = 5.0
 """Seconds for an election; half a second in practice."""
 HEARD_WITHIN = 5.0
@@ -37,19 +36,63 @@ HEARD_WITHIN = 5.0
 _CONFIGURATION = """\
 global_defs {{
   router_id {name}
-  vrrp_version 3
+  vrrp_version 3{script_user}
 }}
 vrrp_instance overlay {{
   interface {device}
-  state BACKUP
-  virtual_router_id {router}
+  state {state}
+  virtual_router_id 51
   priority {priority}
-  advert_int {every}
+  advert_int {every}{unicast}
   virtual_ipaddress {{
-    {address}/32
-  }}
+    {address}
+  }}{notify}
 }}
 """
+_UNICAST = """
+  unicast_src_ip {own}
+  unicast_peer {{
+    {peer}
+  }}"""
+
+
+def configuration(
+    name: str,
+    device: str,
+    address: str,
+    *,
+    priority: int,
+    every: float = ADVERTISED_EVERY,
+    between: tuple[str, str] | None = None,
+    master: bool = False,
+    notify: str = "",
+) -> str:
+    """
+    What keepalived reads on a host.
+
+    `address` is what the master gets (`192.0.2.253/32 dev lo`), `every` the seconds between two advertisements,
+    `between` the host's own address and its peer's if they are sent by unicast, `master` whether it begins as one,
+    `notify` a program that the host runs as root when it becomes one.
+    """
+    return _CONFIGURATION.format(
+        name=name,
+        device=device,
+        address=address,
+        priority=priority,
+        every=every,
+        unicast=_UNICAST.format(own=between[0], peer=between[1]) if between else "",
+        state="MASTER" if master else "BACKUP",
+        script_user="\n  script_user root" if notify else "",
+        notify=f"\n  notify_master {notify}" if notify else "",
+    )
+
+
+def start(node: Node, text: str, *, ready: str = "Entering BACKUP STATE") -> Program:
+    """Starts keepalived on a node; returns when it has printed `ready`."""
+    # in the foreground, VRRP alone, with its words on standard output and none for syslog
+    command = ("keepalived", "-n", "-P", "-D", "-l", "-G", "-f", "/run/keepalived.conf")
+    files = {"keepalived.conf": text}
+    return program.start(node, *command, package=PACKAGES["keepalived"], files=files, ready=ready)
 
 
 def virtual_address(host: Host) -> str:
@@ -65,20 +108,8 @@ def master_down(priority: int) -> float:
 def take_part(host: Host, priority: int) -> Program:
     """Starts keepalived on the host's overlay device; returns when it is a backup that waits for a master."""
     require("keepalived")
-    text = _CONFIGURATION.format(
-        name=host.name,
-        device=host.plan.device,
-        router=ROUTER_ID,
-        priority=priority,
-        every=ADVERTISED_EVERY,
-        address=virtual_address(host),
-    )
-    # in the foreground, VRRP alone, with its words on standard output and none for syslog
-    command = ("keepalived", "-n", "-P", "-D", "-l", "-G", "-f", "/run/keepalived.conf")
-    files = {"keepalived.conf": text}
-    return program.start(
-        host.node, *command, package=PACKAGES["keepalived"], files=files, ready="Entering BACKUP STATE"
-    )
+    text = configuration(host.name, host.plan.device, f"{virtual_address(host)}/32", priority=priority)
+    return start(host.node, text)
 
 
 def await_advertisements(master: Host, at: Host, count: int) -> list[Sighting]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lab.applications.packages import PACKAGES, missing, require
+from lab.applications import vrrp
+from lab.applications.packages import missing, require
 from lab.errors import CheckFailed
-from lab.machines import program
 from lab.machines.node import Agent, Node, ask_all
 from lab.model import NodePlan, Topology
 from lab.stack.changes import route_add, route_del
@@ -22,58 +22,6 @@ from lab.topology.topologies import ROLE
 
 OWNER, BACKUP = 255, 100  # priorities: the hub is the master as soon as it is there (RFC 5798 section 6.4.1)
 MASTER_WITHIN = 15.0  # seconds; a standby takes over after some 3.6 advertisements that are missing
-_CONFIGURATION = """\
-global_defs {{
-  router_id {name}
-  vrrp_version 3{script_user}
-}}
-vrrp_instance hub {{
-  interface {nic}
-  state {state}
-  virtual_router_id 51
-  priority {priority}
-  advert_int {every}
-  unicast_src_ip {own}
-  unicast_peer {{
-    {peer}
-  }}
-  virtual_ipaddress {{
-    {address}
-  }}{notify}
-}}
-"""
-
-
-def configuration(
-    name: str,
-    nic: str,
-    own: str,
-    peer: str,
-    address: str,
-    *,
-    priority: int,
-    every: float,
-    master: bool,
-    notify: str = "",
-) -> str:
-    """
-    What keepalived reads on one of two hosts that send each other their advertisements by unicast.
-
-    `address` is what the master gets (`192.0.2.253/32 dev lo`), `every` the seconds between two advertisements,
-    `master` whether it begins as one, `notify` a program that the host runs as root when it becomes one.
-    """
-    return _CONFIGURATION.format(
-        name=name,
-        nic=nic,
-        own=own,
-        peer=peer,
-        address=address,
-        priority=priority,
-        every=every,
-        state="MASTER" if master else "BACKUP",
-        script_user="\n  script_user root" if notify else "",
-        notify=f"\n  notify_master {notify}" if notify else "",
-    )
 
 
 @dataclass(frozen=True)
@@ -118,21 +66,13 @@ def start(hub: Node, topology: Topology, plan: NodePlan, node: Node) -> Standby:
 
 
 def take_part(node: Node, topology: Topology, own: NodePlan, peer: NodePlan, priority: int) -> None:
-    text = configuration(
+    text = vrrp.configuration(
         own.name,
         own.nic,
-        own.address("underlay"),
-        peer.address("underlay"),
         f"{ROLE}/32 dev lo",
         priority=priority,
         every=topology.arp_interval / 1000,
+        between=(own.address("underlay"), peer.address("underlay")),
         master=priority == OWNER,
     )
-    command = ("keepalived", "-n", "-P", "-D", "-l", "-G", "-f", "/run/keepalived.conf")
-    program.start(
-        node,
-        *command,
-        package=PACKAGES["keepalived"],
-        files={"keepalived.conf": text},
-        ready="Entering BACKUP STATE" if priority == BACKUP else "",
-    )
+    vrrp.start(node, text, ready="Entering BACKUP STATE" if priority == BACKUP else "")

@@ -25,15 +25,14 @@ from typing import Any
 
 from scapy.layers.l2 import ARP, Ether
 
+from lab.applications.vrrp import configuration
 from lab.machines.node import Agent
 from lab.model import mac_of
-from lab.topology.standby import configuration
 from lab.underlay import fabric, policy
 from selftests.live.rig import Rig
 
 ADDRESS = IPv4Address("10.0.0.200")
 """The one that moves."""
-EVERY = 0.1  # seconds between two advertisements, as in a lab
 WITHIN = 20.0  # seconds until VRRP or the cloud has done what it is to do; half a second in practice
 PATH = "/privateIps/10.0.0.200/vnic/"
 FOLDER = "run/keepalived"
@@ -162,12 +161,9 @@ class Pair:
         text = configuration(
             name,
             "ens3",
-            lab.plans[name].address("underlay"),
-            lab.plans[peer].address("underlay"),
             f"{ADDRESS}/32 dev ens3",
             priority=200 if name == self.names[0] else 100,
-            every=EVERY,
-            master=False,
+            between=(lab.plans[name].address("underlay"), lab.plans[peer].address("underlay")),
             notify=f"/{FOLDER}/take_address",
         )
         (folder / "keepalived.conf").write_text(text)
