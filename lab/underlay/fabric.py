@@ -156,9 +156,10 @@ def gateway_of(node: NodePlan) -> IPv4Interface:
     return IPv4Interface((network.network_address + 1, network.prefixlen))
 
 
-def transit(number: int) -> tuple[IPv4Interface, IPv4Interface]:
-    """The addresses of two neighbouring routers, the nearer one of the hub's first."""
-    return IPv4Interface(f"10.1.{number}.1/30"), IPv4Interface(f"10.1.{number}.2/30")
+def wires(underlay: Underlay) -> Iterator[tuple[str, str, IPv4Interface, IPv4Interface]]:
+    """Every two neighbouring routers and their addresses, the nearer one of the hub's first: EAST of it, WEST."""
+    for number, (left, right) in enumerate(itertools.pairwise(routers(underlay))):
+        yield left, right, IPv4Interface(f"10.1.{number}.1/30"), IPv4Interface(f"10.1.{number}.2/30")
 
 
 def legs(topology: Topology, underlay: Underlay) -> Iterator[tuple[str, str, IPv4Interface]]:
@@ -166,16 +167,14 @@ def legs(topology: Topology, underlay: Underlay) -> Iterator[tuple[str, str, IPv
     names = routers(underlay)
     for segment in segments(topology, underlay):
         yield from ((port.node, port.nic, port.address) for port in segment.ports if port.node in names)
-    for number, (left, right) in enumerate(itertools.pairwise(names)):
-        near, far = transit(number)
+    for left, right, near, far in wires(underlay):
         yield from ((left, EAST, near), (right, WEST, far))
 
 
 def routes(topology: Topology, underlay: Underlay) -> Iterator[tuple[str, IPv4Interface, str, IPv4Interface]]:
     """Every router's way to the subnet at either end: the subnet's gateway, the device and the next router."""
     parts = segments(topology, underlay)
-    for number, (left, right) in enumerate(itertools.pairwise(routers(underlay))):
-        near, far = transit(number)
+    for left, right, near, far in wires(underlay):
         yield from ((left, parts[-1].gateway, EAST, far), (right, parts[0].gateway, WEST, near))
 
 
@@ -185,8 +184,9 @@ def router_changes(
     """What each router needs: its subnet legs, the transit to its neighbour, routes both ways."""
     names, mtu = routers(underlay), underlay.provider.mtu
     made: dict[str, list[Change]] = {name: [] for name in names}
-    for left, right in itertools.pairwise(names):
-        made[left].append(link_add(EAST, veth(WEST, handles[right], mtu=mtu), mtu=mtu))
+    for left, right, near, far in wires(underlay):
+        wire = veth(WEST, handles[right], mtu=mtu, address=mac_of(far.ip))
+        made[left].append(link_add(EAST, wire, mtu=mtu, address=mac_of(near.ip)))
     for name, device, address in legs(topology, underlay):
         made[name] += [link_set(device, up=True), addr_add(device, str(address))]
     # every link exists before any route is added: a veth belongs to two routers

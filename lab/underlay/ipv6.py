@@ -5,7 +5,8 @@ IPv6 on the cloud's network, for overlays whose tunnels go over it: every NIC ha
     routed(k)   hub - r1 - ... - rk - spokes in fd00:10:0:1::/64, forwarded by the routers
 
 The fabric carries no multicast, and with it no neighbour discovery: who has which MAC address is configured, as the
-fabric itself is.  A host's NIC has no link-local address, so that it sends nothing on its own.
+fabric itself is.  A NIC has no link-local address, so that it sends nothing on its own.  So it is between routers: they
+would discover each other only once the kernel has given both a link-local address, up to a second after their links.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from lab.underlay import fabric
 
 EVERYWHERE = "::/0"
 FORWARDING = "net.ipv6.conf.all.forwarding"
-LINK_LOCAL, NO_LINK_LOCAL = "0", "1"  # addr_gen_mode: IN6_ADDR_GEN_MODE_EUI64, _NONE
+NO_LINK_LOCAL = "1"  # addr_gen_mode: IN6_ADDR_GEN_MODE_NONE
 
 
 def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> list[Call[Any]]:
@@ -32,7 +33,7 @@ def build(topology: Topology, underlay: Underlay, nodes: Mapping[str, Node]) -> 
     for plan in topology.nodes:
         calls += host_calls(topology, plan, nodes[plan.name])
     for name, addresses in _router_addresses(topology, underlay).items():
-        calls += _on(nodes[name], addresses)  # between routers there is a wire: they find each other by link-local
+        calls += _on(nodes[name], addresses)
         calls.append(nodes[name].call(Agent.sysctl_write, values={FORWARDING: "1"}))
     return calls + [nodes[name].call(Agent.apply, changes=changes) for name, changes in _routing(topology, underlay)]
 
@@ -60,12 +61,12 @@ def host_calls(topology: Topology, plan: NodePlan, node: Node) -> list[Call[Any]
     ]
     changes: list[Change] = [route_add(EVERYWHERE, plan.nic, via=str(known[0][0]))]
     changes += [neigh_add(plan.nic, str(to), mac) for to, mac in known]
-    return [*_on(node, [(plan.nic, str(plan.underlay6))], NO_LINK_LOCAL), node.call(Agent.apply, changes=changes)]
+    return [*_on(node, [(plan.nic, str(plan.underlay6))]), node.call(Agent.apply, changes=changes)]
 
 
-def _on(node: Node, addresses: Sequence[tuple[str, str]], link_local: str = LINK_LOCAL) -> list[Call[Any]]:
+def _on(node: Node, addresses: Sequence[tuple[str, str]]) -> list[Call[Any]]:
     """IPv6 on devices of a node, each with one address that can be used at once."""
-    quiet = {"accept_dad": "0", "router_solicitations": "0", "addr_gen_mode": link_local, "disable_ipv6": "0"}
+    quiet = {"accept_dad": "0", "router_solicitations": "0", "addr_gen_mode": NO_LINK_LOCAL, "disable_ipv6": "0"}
     values = {f"net.ipv6.conf.{device}.{name}": value for device, _ in addresses for name, value in quiet.items()}
     changes = [addr_add(device, address) for device, address in addresses]
     return [node.call(Agent.sysctl_write, values=values), node.call(Agent.apply, changes=changes)]
@@ -89,6 +90,9 @@ def _routing(topology: Topology, underlay: Underlay) -> list[tuple[str, list[Cha
                 for port in segment.ports
                 if port is not router and port.address6
             ]
+    for left, right, near, far in fabric.wires(underlay):
+        made[left].append(neigh_add(fabric.EAST, str(ipv6_of(far).ip), mac_of(far.ip)))
+        made[right].append(neigh_add(fabric.WEST, str(ipv6_of(near).ip), mac_of(near.ip)))
     for name, to, device, via in fabric.routes(topology, underlay):
         made[name].append(route_add(str(ipv6_of(to).network), device, via=str(ipv6_of(via).ip)))
     return list(made.items())

@@ -36,6 +36,16 @@ def test_the_overlay_comes_when_ipv6_addresses_receive(any_machine, make_lab, mo
     assert {line.split()[3].partition("/")[0] for lines in listed for line in lines.splitlines()} == waited
 
 
+def test_no_neighbour_of_the_ipv6_underlay_is_discovered(make_lab):
+    """Who has which MAC address is configured, between routers too: discovery may fail for a second after a build."""
+    lab = make_lab(kind="ip6gretap", routers=2, overlay=False)
+
+    scoped = [node.run("ip", "-6", "-o", "addr", "show", "scope", "link")["output"] for node in lab.nodes.values()]
+    west = lab.nodes["r2"].run("ip", "-6", "neigh", "show", "dev", "west", "nud", "permanent")["output"]
+    assert "".join(scoped) == ""
+    assert "fd00:10:1::1 lladdr 02:00:0a:01:00:01" in west
+
+
 def test_an_address_that_is_not_there_is_named(make_lab):
     """Waiting for packets to an IPv6 address that the stack does not have returns it, when the time has passed."""
     lab = make_lab(kind="ip6gretap", overlay=False)
