@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from lab.clouds.native_multicast import Groups
 from lab.errors import NotApplicable
-from lab.topology.graph import Graph, Hop, Path, Tunnel
+from lab.topology.graph import Graph, Hop, HopPath, Tunnel
 
 LIMITED_BROADCAST = "255.255.255.255"
 ALL_HOSTS = "224.0.0.1"
@@ -279,7 +279,7 @@ class Topology:
         ends = [{end.host for end in tunnel.ends} for tunnel in self.tunnels]
         return next((node.name for node in self.nodes if ends and all(node.name in each for each in ends)), "")
 
-    def paths(self, sender: str, receiver: str) -> tuple[Path, ...]:
+    def paths(self, sender: str, receiver: str) -> tuple[HopPath, ...]:
         """Every path that a packet may take; a PRP device sends on all of them, any other device on one."""
         if self.node(sender).holder == "nic":
             return ((),)
@@ -312,7 +312,7 @@ class Topology:
         hubs = [hub.name for hub in self.hubs]
         return {one: {other for other in hubs if other != one and not self.paths(one, other)} for one in hubs}
 
-    def used_paths(self, sender: str, receiver: str) -> tuple[Path, ...]:
+    def used_paths(self, sender: str, receiver: str) -> tuple[HopPath, ...]:
         """The paths that a packet takes while nothing is lost: those by the first tunnel of a bond."""
         idle = {(name, port) for name in (sender, receiver) for port in self.idle_ports(name)}
         return tuple(

@@ -36,7 +36,7 @@ follows.
 """
 
 
-class Found:
+class AssertingTests:
     """Collects which test functions assert which requirement; parameters do not make another test."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Found:
 
 def asserting_tests() -> dict[str, list[str]]:
     """Return the test functions that assert each requirement; raises RuntimeError when they cannot be collected."""
-    found = Found()
+    found = AssertingTests()
     options = ["--collect-only", "--applications", f"--rootdir={ROOT}", "-pno:terminal", "-pno:cacheprovider"]
     status = pytest.main([*options, str(ROOT / "tests")], plugins=[found])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):

@@ -29,7 +29,7 @@ from reports.verdict.conformance import INTERRUPTED, Conformance, exit_status, i
 from reports.verdict.deliveries import Matrix, matrices
 from reports.verdict.document import document
 from reports.verdict.environment import command, lab_environment, lab_topology, merged, own_environment
-from reports.verdict.recorder import Entry, Recorder, is_conformance
+from reports.verdict.recorder import RecordedProperty, Recorder, is_conformance
 from reports.verdict.selection import selection
 
 # Statuses with which pytest ends when there was no run to speak of: an internal error, a usage error.
@@ -94,7 +94,8 @@ class Results(Process):
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in what a test did, here or in a worker; junit.xml is written after this, of what it has then."""
         report.user_properties = [
-            (name, Entry(value) if isinstance(value, dict) else value) for name, value in report.user_properties
+            (name, RecordedProperty(value) if isinstance(value, dict) else value)
+            for name, value in report.user_properties
         ]
         if not report.skipped:
             self._begin()

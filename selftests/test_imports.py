@@ -46,6 +46,8 @@ MOST_LINES = 400
 MOST_MODULES = 12
 NOT = "Not here: "
 IN_A_TEXT = re.compile(r"from (lab[\w.]*) import (\w+(?:, \w+)*)")
+TYPE = re.compile(r"[A-Z][a-z]+([A-Z][a-z0-9]*)*")
+TYPE_VARIABLES = ("Result",)
 OWN = str(Path(__file__).relative_to(ROOT))
 
 
@@ -343,10 +345,13 @@ def test_packages_stay_small() -> None:
 
 
 def test_a_class_has_a_name_of_its_own() -> None:
-    """No two classes of the product have the same name: a name stands for one thing."""
+    """No two classes, or types that are named, have the same name: a name stands for one thing."""
     trees = [ast.parse(source) for _, source in files("fixtures", "reports", "lab")]
     names = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    assert "Finding" in names
+    assigned = [node.targets[0] for tree in trees for node in tree.body if isinstance(node, ast.Assign)]
+    names.update(each.id for each in assigned if isinstance(each, ast.Name) and TYPE.fullmatch(each.id))
+    names = Counter({name: count for name, count in names.items() if name not in TYPE_VARIABLES})
+    assert {"Finding", "Carrier"} <= names.keys()
     assert [name for name, count in names.items() if count > 1] == []
 
 

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.boot import common
-from lab.boot.common import Files
+from lab.boot.common import Files, NamedFiles
 from lab.boot.formats import ifupdown, netplan, networkd, networkmanager, shell
 from lab.errors import UsageProblem
 from lab.model import NodePlan, Topology, TunnelOptions
 from lab.overlay import commands
 
-Named = Sequence[Mapping[str, Any]]
 SHELL = "systemd"
 """The tool of a script and its unit, which every host with systemd has."""
 LONGEST = 16000
@@ -54,7 +53,7 @@ class ConfiguredHost:
     topology: Topology
     node: NodePlan
     manager: str
-    used: Named
+    used: NamedFiles
 
     def naming(self, *words: str) -> list[Mapping[str, Any]]:
         return [file for file in self.used if {*words} <= {*file["words"]}]

@@ -6,8 +6,9 @@ A file is its path on the host and its text.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from lab import tunnels
 from lab.clouds.firmware import Carrier
@@ -19,6 +20,8 @@ from lab.topology.designs import MTUS
 
 Files = dict[str, str]
 """Text by path."""
+NamedFiles = Sequence[Mapping[str, Any]]
+"""The files of a boot that name a part of the overlay, as the agent finds them."""
 SYSCTLS, MODULES, FIREWALL = finding_text.SYSCTLS, finding_text.MODULES, "/etc/overlay.nft"
 HOLDERS = ("tunnel", "bridge", "mesh", "bond", "prp")
 HOLDER_MODULES: Mapping[str, tuple[str, ...]] = {"bridge": ("bridge",), "bond": ("bonding",), "prp": ("hsr",)}

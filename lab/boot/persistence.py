@@ -17,6 +17,7 @@ from typing import Any
 
 from lab import tunnels
 from lab.boot import additions
+from lab.boot.common import NamedFiles
 from lab.machines.base import Call
 from lab.machines.node import Agent, Node
 from lab.model import Finding, NodePlan, Topology
@@ -35,7 +36,6 @@ UNDETERMINED = "cannot be determined"
 """In the obstacle of a file that the agent cannot judge."""
 LEAST = 1500
 """The MTU of a NIC that was not read."""
-Named = Sequence[Mapping[str, Any]]
 """The agent's data about each file (`boot_files.naming`)."""
 
 
@@ -69,7 +69,7 @@ def sized(topology: Topology, hosts: Mapping[str, ConfiguredNode]) -> Topology:
 
 
 def findings(
-    topology: Topology, node: NodePlan, named: Named, manager: str, seen: ConfiguredNode | None = None
+    topology: Topology, node: NodePlan, named: NamedFiles, manager: str, seen: ConfiguredNode | None = None
 ) -> Iterator[Finding]:
     """
     What a boot would not make of a host's part of the overlay, or otherwise.
@@ -136,7 +136,7 @@ def findings(
             )
 
 
-def _addressed(used: Named, node: NodePlan) -> bool:
+def _addressed(used: NamedFiles, node: NodePlan) -> bool:
     """Whether files give the device its overlay address, with any prefix."""
     addresses = [
         value for file in used for device, what, value in file["values"] if (device, what) == (node.device, "address")
@@ -145,7 +145,7 @@ def _addressed(used: Named, node: NodePlan) -> bool:
 
 
 def differing(
-    topology: Topology, node: NodePlan, used: Named, seen: ConfiguredNode | None
+    topology: Topology, node: NodePlan, used: NamedFiles, seen: ConfiguredNode | None
 ) -> Iterator[tuple[str, str, str, str, str]]:
     """The settings of the overlay's devices in files that differ: path, device, setting, value, and the value now."""
     present = _present(topology, node, seen)
@@ -193,7 +193,7 @@ def kept(topology: Topology, found: Iterable[Finding], booted: Mapping[str, Sequ
         yield finding
 
 
-def _keeping(topology: Topology, node: NodePlan, named: Named, manager: str, finding: Finding) -> str:
+def _keeping(topology: Topology, node: NodePlan, named: NamedFiles, manager: str, finding: Finding) -> str:
     """The files for a finding, as a command; "" where a host has them, or it is unknown."""
     if finding.code not in MADE or unread(named) or undetermined(topology, node, named):
         return ""
@@ -216,25 +216,25 @@ def ping(host: str, persisted: Mapping[str, Sequence[str]]) -> Iterator[Finding]
         yield Finding("ping-lost-at-boot", host, "", summary, f"expected {BROADCAST_PING} = 0", fix, ("BOOT-02",))
 
 
-def unread(named: Named) -> list[str]:
+def unread(named: NamedFiles) -> list[str]:
     """The files that cannot be read: their content is unknown."""
     return [file["path"] for file in named if file["unread"]]
 
 
-def undetermined(topology: Topology, node: NodePlan, named: Named) -> list[Mapping[str, Any]]:
+def undetermined(topology: Topology, node: NodePlan, named: NamedFiles) -> list[Mapping[str, Any]]:
     """The files that may have what no other has, as far as can be determined."""
     used = [file for file in named if not file["obstacle"]]
     lacking = {word for word in words(topology, node) if not naming(used, word)}
     return [file for file in named if UNDETERMINED in file["obstacle"] and lacking & {*file["words"]}]
 
 
-def files(topology: Topology, node: NodePlan, named: Named) -> list[str]:
+def files(topology: Topology, node: NodePlan, named: NamedFiles) -> list[str]:
     """The files that a boot uses for a host's part of the overlay."""
     wanted = parts(topology, node).keys()
     return list(dict.fromkeys(file["path"] for file in named if not file["obstacle"] and wanted & set(file["words"])))
 
 
-def naming(named: Named, word: str) -> Named:
+def naming(named: NamedFiles, word: str) -> NamedFiles:
     """The files that name a word."""
     return [file for file in named if word in file["words"]]
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab import tunnels
+from lab.boot.common import NamedFiles
 from lab.clouds.firmware import GRE
 from lab.firewall.matches import ACCEPT, PacketPattern
 from lab.firewall.rules import FirewallRule
 from lab.firewall.verdicts import Firewall
 from lab.model import Finding, NodePlan, Topology
 
-Named = Sequence[Mapping[str, Any]]
 NFT, IPTABLES = "nft", "iptables"
 SAVE = (
     "sudo apt-get install -y iptables-persistent && sudo netfilter-persistent save    # or as the distribution has it"
@@ -72,7 +72,7 @@ class SavedResult:
     paths: tuple[str, ...] = ()
 
 
-def judged(topology: Topology, node: NodePlan, rules: Sequence[FirewallRule], named: Named) -> SavedResult:
+def judged(topology: Topology, node: NodePlan, rules: Sequence[FirewallRule], named: NamedFiles) -> SavedResult:
     """Whether the rules that a boot loads accept tunnel packets as these do (`needed`); `named`: `files.naming`."""
     used = [file for file in named if not file["obstacle"]]
     packet = _packet(topology, node)
@@ -124,7 +124,7 @@ def _made(change: Mapping[str, Any]) -> FirewallRule:
     return FirewallRule(**{key: value for key, value in change.items() if key != "how"})
 
 
-def _loaded(used: Named) -> list[FirewallRule]:
+def _loaded(used: NamedFiles) -> list[FirewallRule]:
     """The rules after a boot: those of files, and then what commands change."""
     rules = [FirewallRule(**rule) for file in used for rule in file["rules"]]
     for change in (change for file in used for change in file["changes"]):

@@ -29,7 +29,7 @@ ELEMENT = re.compile(
 SOURCE = re.compile(r'\bsource (NOT )?(?:address|mac|ipset)="([^"]+)"')
 Arriving = tuple[NodePlan, str, str]
 """A host, the interface at which packets arrive, and their source."""
-Entry = tuple[str, str, str]
+ZoneEntry = tuple[str, str, str]
 """A zone or policy, a kind of entry, and its value (`lab.agent.firewall.firewalld`)."""
 
 
@@ -45,7 +45,7 @@ class LostZones:
 class Configuration:
     """firewalld's entries at one time, with the zone of an interface that is in none."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ZoneEntry]
     default: str
     services: Mapping[str, Sequence[str]]
     """The ports and protocols of each service."""
@@ -187,7 +187,7 @@ def _taking(
     return before, then.zones_of(address, _zones(then, device, assigned))
 
 
-def _entry(given: Sequence[str]) -> Entry:
+def _entry(given: Sequence[str]) -> ZoneEntry:
     zone, kind, value = given
     return zone, kind, value
 
@@ -255,7 +255,7 @@ def _closed(
         yield Finding("firewall-lost-at-boot", node.name, device, summary, LISTED, fix, ("BOOT-05",), rule=before)
 
 
-def _names(entry: Entry, services: Mapping[str, Sequence[str]], carried: Sequence[str]) -> bool:
+def _names(entry: ZoneEntry, services: Mapping[str, Sequence[str]], carried: Sequence[str]) -> bool:
     _, kind, value = entry
     if kind == "services":
         return any(_carries(one, carried) for one in services.get(value, ()))

@@ -32,7 +32,7 @@ OWN_MAC = bytes((2, 0))
 HOME = re.compile(r"(/(?:home|Users)/)[^/\s\"']+")
 COMMON_USERS = ("root",)
 
-Value = TypeVar("Value")
+Kept = TypeVar("Kept")
 
 
 class Redaction:
@@ -54,9 +54,9 @@ class Redaction:
             text = self._words.sub(lambda found: self._names[found[0]], text)
         return HOME.sub(r"\1user", ADDRESS.sub(lambda found: self._address(found[0]), text))
 
-    def data(self, value: Value) -> Value:
+    def data(self, value: Kept) -> Kept:
         """Builtins with other names and addresses."""
-        made: Value = self._mapped(value)
+        made: Kept = self._mapped(value)
         return made
 
     def case(self, case: Case) -> Case:

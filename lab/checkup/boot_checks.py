@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lab.boot import firewall_persistence, persistence
-from lab.boot.persistence import Named
+from lab.boot.common import NamedFiles
 from lab.checkup.check import Check
 from lab.checkup.live_host import LiveHost
 from lab.machines.live.hosts import HostSpec
@@ -18,7 +18,12 @@ FIREWALL = "firewall after a reboot"
 
 
 def overlay(
-    spec: HostSpec, topology: Topology, node: NodePlan, named: Named, manager: str, seen: ConfiguredNode | None = None
+    spec: HostSpec,
+    topology: Topology,
+    node: NodePlan,
+    named: NamedFiles,
+    manager: str,
+    seen: ConfiguredNode | None = None,
 ) -> Check:
     """The first thing of the overlay that a boot makes otherwise, or the files that make it."""
     for found in persistence.findings(topology, node, named, manager, seen):
@@ -35,7 +40,7 @@ def overlay(
 
 
 def firewall(
-    host: LiveHost, topology: Topology, plan: NodePlan, firewalld: Mapping[str, Any], named: Named = ()
+    host: LiveHost, topology: Topology, plan: NodePlan, firewalld: Mapping[str, Any], named: NamedFiles = ()
 ) -> Iterator[Check]:
     """What of a host's firewall is lost at boot; without root, rules cannot be read (`host_checks`)."""
     kept = [firewall_persistence.of_firewalld(topology, plan, firewalld)]

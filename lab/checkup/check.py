@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["ok", "warning", "problem"]
+CheckState = Literal["ok", "warning", "problem"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Check:
     run on the host at `where`, unless `at` names another host (empty: the remedy names the place).
     """
 
-    state: State
+    state: CheckState
     where: str
     what: str
     found: str

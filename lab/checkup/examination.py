@@ -16,7 +16,7 @@ from typing import Any
 from lab import live
 from lab.boot import firewall_persistence, persistence
 from lab.checkup import boot_checks, host_checks, live_host, pair_checks, underlay_checks, underlay_probe
-from lab.checkup.check import Check, State
+from lab.checkup.check import Check, CheckState
 from lab.checkup.live_host import ALL, LiveHost
 from lab.checkup.underlay_probe import UnderlayEnd, UnderlayPath
 from lab.clouds import firmware
@@ -142,7 +142,7 @@ def _booted(
 def _line(finding: Finding) -> Check:
     """The line of a finding, with the command by which its fix lasts over a reboot, where files do that."""
     found = f"{finding.interface}: {finding.summary}".removeprefix(": ") + f" ({finding.evidence})"
-    state: State = "warning" if finding.note else "problem"
+    state: CheckState = "warning" if finding.note else "problem"
     return Check(state, finding.node or ALL, finding.code, found, finding.remedy or None, lasting=finding.lasting)
 
 

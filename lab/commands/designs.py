@@ -21,7 +21,7 @@ from lab.model import Topology, TunnelOptions, Underlay
 from lab.probes.outage.outages import KINDS, Outage, TrafficKind
 from lab.probes.outage.stream import Stream
 from lab.topology import designs
-from lab.topology.designs import LEAST_SPOKES, MOST_SPOKES, Design, Loss
+from lab.topology.designs import LEAST_SPOKES, MOST_SPOKES, Design, LossEvent
 from lab.tunnels import DEFAULT, FALLBACK
 
 SUMMARY = "Measures the losses when a hub, a tunnel's path or a host fails, for each design of an overlay."
@@ -29,7 +29,7 @@ SPOKES = 3
 SETTLED_WITHIN = 40.0  # seconds until every host receives from every other: STP's default timers take 30
 STEADY = 0.5  # seconds of the stream before anything is lost, and while something is
 AGAIN = 1.5  # seconds after which a recovered node forwards: a kernel resolves failed neighbours again after one
-WORDS: dict[Loss, str] = {
+WORDS: dict[LossEvent, str] = {
     "hub": "the hub",
     "hub2": "the second hub",
     "leg": "one tunnel's path",
@@ -190,7 +190,7 @@ def _packets_for_a_datagram(lab: BuiltLab, stream: Stream, targets: int) -> floa
     return (_packets(lab) - before) / ((stream.count() - began) * targets)
 
 
-def _gone(lab: BuiltLab, loss: Loss, name: str, api_delay: float, stream: Stream) -> AbstractContextManager[None]:
+def _gone(lab: BuiltLab, loss: LossEvent, name: str, api_delay: float, stream: Stream) -> AbstractContextManager[None]:
     """Something is down for a `with` block; no link of another host shows it."""
     if loss == "takeover":
         lab.fail_over(lambda: stream.go_on(api_delay) if api_delay else None)

@@ -20,19 +20,19 @@ from lab.probes.deadlines import Flow
 from lab.requirements import area_of
 from lab.underlay.fabric import FABRIC
 
-Path = Mapping[str, Any]
+PathData = Mapping[str, Any]
 OF_GROUPS = frozenset({"MCAST", "SNOOP", "PRE"})
 """The areas of requirements that are about groups."""
 
 
-def wrong(error: BaseException | None) -> list[Path]:
+def wrong(error: BaseException | None) -> list[PathData]:
     """The paths of what was not received as often as expected: those that the check followed, if it followed any."""
     followed, others = ([path for path in getattr(error, of, ()) if path["problem"]] for of in ("paths", "unfollowed"))
     return followed or others
 
 
 def responsible(
-    diagnosis: Diagnosis, paths: Sequence[Path], hubs: Collection[str], *, changed: bool = False
+    diagnosis: Diagnosis, paths: Sequence[PathData], hubs: Collection[str], *, changed: bool = False
 ) -> list[Finding]:
     """
     The findings that explain the paths, the nearest of each; all findings where no path is known.
@@ -59,7 +59,7 @@ def can_stop(finding: Finding, requirements: Iterable[str], *, groups: bool) -> 
     return not has(finding, "groups") or groups or not OF_GROUPS.isdisjoint(map(area_of, requirements))
 
 
-def _able(diagnosis: Diagnosis, path: Path, *, changed: bool) -> Sequence[Finding]:
+def _able(diagnosis: Diagnosis, path: PathData, *, changed: bool) -> Sequence[Finding]:
     """The findings that can lose what was lost, at the place where it was if any can; all if nothing was lost."""
     if path["heard"] > (path["expected"] or 0) and (twice := [one for one in diagnosis.findings if has(one, "twice")]):
         return twice
@@ -73,7 +73,7 @@ def _able(diagnosis: Diagnosis, path: Path, *, changed: bool) -> Sequence[Findin
     return exact or at_stage or (able if changed else [])
 
 
-def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> list[Finding]:
+def _nearest(findings: Sequence[Finding], path: PathData, hubs: Collection[str]) -> list[Finding]:
     ends = path["legs"][-2:]  # the last place where it was seen, and the one where it was not
     interfaces = {(leg["node"], leg["interface"]) for leg in ends}
     nodes = {leg["node"] for leg in ends}
@@ -91,7 +91,7 @@ def _nearest(findings: Sequence[Finding], path: Path, hubs: Collection[str]) -> 
     return [*of_sender, *next((tier for tier in tiers if tier), [])]
 
 
-def dead(paths: Iterable[Path]) -> set[Flow]:
+def dead(paths: Iterable[PathData]) -> set[Flow]:
     """The ways on which nothing arrived that was expected."""
     return {
         Flow(path["network"], path["kind"], path["sender"], path["receiver"])

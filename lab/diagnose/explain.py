@@ -45,11 +45,11 @@ AFTER = ("found", "causes")
 YIELDS = "Iterator[Finding]"
 """The annotation of what a rule returns."""
 
-Rule = Callable[..., Iterable[Finding]]
+RuleFunction = Callable[..., Iterable[Finding]]
 
 
 @functools.cache
-def known(after: str = "") -> tuple[Rule, ...]:
+def known(after: str = "") -> tuple[RuleFunction, ...]:
     """Every rule (`rules`), by the names of their modules: those that take no findings, or take these."""
     names = [module.name for module in pkgutil.walk_packages(rules.__path__, f"{rules.__name__}.")]
     modules = [importlib.import_module(name) for name in sorted(names, key=lambda name: name.rpartition(".")[2])]
@@ -105,7 +105,7 @@ def causes(scene: Scene) -> list[Finding]:
     return findings
 
 
-def _each(rules: Iterable[Rule], scene: Scene, found: Sequence[Finding] = ()) -> list[Finding]:
+def _each(rules: Iterable[RuleFunction], scene: Scene, found: Sequence[Finding] = ()) -> list[Finding]:
     made: dict[tuple[str, str, str, str], Finding] = {}
     for rule in rules:
         with contextlib.suppress(NotApplicable):  # a rule about a hub, where there is none
@@ -114,7 +114,7 @@ def _each(rules: Iterable[Rule], scene: Scene, found: Sequence[Finding] = ()) ->
     return list(made.values())
 
 
-def run(rule: Rule, scene: Scene, found: Sequence[Finding] = ()) -> Iterator[Finding]:
+def run(rule: RuleFunction, scene: Scene, found: Sequence[Finding] = ()) -> Iterator[Finding]:
     """What a rule finds that is given what its parameters name (`rules`)."""
     names = inspect.signature(rule).parameters
     for host in next((HOSTS[name](scene) for name in names if name in HOSTS), [None]):

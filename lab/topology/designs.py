@@ -50,7 +50,7 @@ Milliseconds between the ARP probes of a bond in the suite's labs: with 100, a b
 kernel for a third of a second is taken for the loss of a hub.
 """
 
-Loss = Literal["hub", "hub2", "leg", "spoke", "takeover", "slow", "lossy"]
+LossEvent = Literal["hub", "hub2", "leg", "spoke", "takeover", "slow", "lossy"]
 """
 What is lost: a hub, the way of the first spoke's first tunnel (`leg`), the last spoke.
 
@@ -66,7 +66,7 @@ class Design:
     name: str
     title: str
     shape: Callable[[int, TunnelOptions], Topology]
-    losses: tuple[Loss, ...]
+    losses: tuple[LossEvent, ...]
     kinds: tuple[str, ...] = ()
     tunnels: tuple[str, ...] = ()
     """The kinds of tunnel that it can be made of; empty: any."""
@@ -202,8 +202,8 @@ def sized(topology: Topology, nic_mtu: int) -> Topology:
     return replace(topology, mtu=next((MTUS[one.holder](room) for one in topology.spokes if one.holder in MTUS), None))
 
 
-HUBS: tuple[Loss, ...] = ("hub", "hub2", "leg")
-IMPAIRED: tuple[Loss, ...] = ("slow", "lossy")
+HUBS: tuple[LossEvent, ...] = ("hub", "hub2", "leg")
+IMPAIRED: tuple[LossEvent, ...] = ("slow", "lossy")
 DESIGNS: dict[str, Design] = {
     design.name: design
     for design in (

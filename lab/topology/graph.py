@@ -49,7 +49,7 @@ class Hop:
     end: End
 
 
-Path = tuple[Hop, ...]
+HopPath = tuple[Hop, ...]
 
 
 class Graph:
@@ -63,7 +63,7 @@ class Graph:
         self._forwarders = frozenset(forwarders)
         self._forwarding = {start: [via for via in there if via in forwarders] for start, there in self.hops.items()}
 
-    def paths(self, sender: str, receiver: str) -> tuple[Path, ...]:
+    def paths(self, sender: str, receiver: str) -> tuple[HopPath, ...]:
         """Every path without a circle from one host to another; all hosts between them forward."""
         return tuple(self._from(sender, receiver, (), frozenset((sender, receiver))))
 
@@ -81,7 +81,7 @@ class Graph:
                 waiting += [further for further in onwards if further.tunnel is not hop.tunnel]
         return list(found)
 
-    def _from(self, here: str, receiver: str, before: Path, passed: frozenset[str]) -> Iterator[Path]:
+    def _from(self, here: str, receiver: str, before: HopPath, passed: frozenset[str]) -> Iterator[HopPath]:
         there = self.hops.get(here, {})
         for hop in there.get(receiver, ()):
             yield (*before, hop)

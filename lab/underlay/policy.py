@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from lab.clouds.native_multicast import Groups
 from lab.model import Provider
 
-Step = tuple[int, int, int, int]
+BpfStep = tuple[int, int, int, int]
 
 LOAD_WORD, LOAD_HALF, LOAD_BYTE = 0x20, 0x28, 0x30  # ld [k] (absolute)
 LOAD_LENGTH = 0x80  # ld len
@@ -29,8 +29,8 @@ IGMP, GRE, DESTINATION_OPTIONS = 2, 47, 60
 QUERY, V2_REPORT, V2_LEAVE = 0x11, 0x16, 0x17  # types of IGMP (RFC 2236 section 2.1)
 FIRST_OF_GROUPS = 0x01005E  # of their MAC addresses (RFC 1112 section 6.4)
 
-PASS: Step = (RETURN, 0, 0, TC_ACT_OK)
-DROP: Step = (RETURN, 0, 0, TC_ACT_SHOT)
+PASS: BpfStep = (RETURN, 0, 0, TC_ACT_OK)
+DROP: BpfStep = (RETURN, 0, 0, TC_ACT_SHOT)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class CloudRule:
     drop_when: bool = True
     version: int = 4
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[BpfStep]:
         skip_true, skip_false = (0, 1) if self.drop_when else (1, 0)
         return [(self.load, 0, 0, self.offset), (self.test, skip_true, skip_false, self.value), DROP]
 
@@ -57,7 +57,7 @@ class CloudRule:
 class GreOverIPv6(CloudRule):
     """Drops GRE in IPv6, whether it follows at once or behind the destination options that a tunnel puts there."""
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[BpfStep]:
         return [
             (LOAD_BYTE, 0, 0, IPV6_NEXT_HEADER),
             (JUMP_EQUAL, 3, 0, GRE),
@@ -74,7 +74,7 @@ class ToGroups(CloudRule):
 
     groups: Groups | None = None
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[BpfStep]:
         assert self.groups
         judged = [
             *CloudRule(LOAD_HALF, 0, JUMP_EQUAL, FIRST_OF_GROUPS >> 8, drop_when=False).steps(),
@@ -93,11 +93,11 @@ class Queries(CloudRule):
     A lab's cloud sends one when a test needs it: those of its bridge come at once, and to hosts that are no members.
     """
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[BpfStep]:
         return _igmp(V2_REPORT, V2_LEAVE)
 
 
-def _igmp(*passing: int) -> list[Step]:
+def _igmp(*passing: int) -> list[BpfStep]:
     """Drops IGMP of all types but these."""
     types = [(JUMP_EQUAL, len(passing) - number, 0, each) for number, each in enumerate(passing)]
     judged = [(LOAD_HEADER_LENGTH, 0, 0, ETHERNET), (LOAD_BEHIND_HEADER, 0, 0, ETHERNET), *types, DROP]
@@ -114,7 +114,7 @@ def port_program(
     *,
     ipv6: bool = False,
     address6: IPv6Address | None = None,
-) -> list[Step]:
+) -> list[BpfStep]:
     """
     The program of the port of the NIC with `address` (None: a router's, which forwards for others).
 
@@ -132,10 +132,10 @@ def port_program(
         rules += _foreign_sources(IP_SOURCE, address)
     if provider.source_check and address6 is not None:
         rules += _foreign_sources(IPV6_SOURCE, address6)
-    judged: dict[int, list[Step]] = {4: [], 6: []}
+    judged: dict[int, list[BpfStep]] = {4: [], 6: []}
     for rule in (*rules, *extra):
         judged[rule.version] += rule.steps()
-    program: list[Step] = [(LOAD_HALF, 0, 0, ETHERTYPE), (JUMP_EQUAL, 0, 1, ETH_P_ARP), PASS]
+    program: list[BpfStep] = [(LOAD_HALF, 0, 0, ETHERTYPE), (JUMP_EQUAL, 0, 1, ETH_P_ARP), PASS]
     if ipv6:
         block = [*judged[6], PASS]
         program += [(JUMP_EQUAL, 0, len(block), ETH_P_IPV6), *block]

@@ -11,7 +11,7 @@ from lab.model import Finding
 from lab.output.finding_text import fixes
 from lab.probes.deadlines import Flow
 from lab.watch.exchange import KINDS, Round
-from lab.watch.ledger import Change, Ledger, PairFigures
+from lab.watch.ledger import Ledger, PairChange, PairFigures
 
 MOST_ROWS = 60
 """Rows of the table at the end; of more, those that lost something are shown."""
@@ -55,7 +55,7 @@ def first_round(made: Round) -> Event:
     return Event("first-round", {"arrived": arrived, "sent": sent}, [_line("first", text)])
 
 
-def changed(changes: Iterable[tuple[Change, Sequence[Finding]]], skipped: str) -> list[Event]:
+def changed(changes: Iterable[tuple[PairChange, Sequence[Finding]]], skipped: str) -> list[Event]:
     """The changes of one round, each with its causes; of one pair on one line, where they have the same."""
     events, grouped = [], dict[tuple[str, str, str, str], list[str]]()
     for change, causes in changes:

@@ -54,7 +54,7 @@ class PairFigures:
 
 
 @dataclass(frozen=True)
-class Change:
+class PairChange:
     """A pair and kind whose state is another one than before; `silent`: seconds for which nothing had arrived."""
 
     way: Flow
@@ -78,10 +78,10 @@ class Ledger:
         """Where the last datagram did not arrive once."""
         return {way for way, tally in self.tallies.items() if tally.state != "works"}
 
-    def note(self, made: Round, when: float) -> list[Change]:
+    def note(self, made: Round, when: float) -> list[PairChange]:
         """Counts a round that began at a time; returns what changed with it."""
         self._note_late(made)
-        changes: list[Change] = []
+        changes: list[PairChange] = []
         for way, outcome in made.outcomes.items():
             tally = self.tallies.setdefault(way, PairFigures(arrived=when))
             tally.sent += 1
@@ -97,7 +97,7 @@ class Ledger:
             repeated = outcome.copies > 1 or bool(made.repeated[way])
             state: PairState = "lost" if not outcome.copies else "duplicated" if repeated else "works"
             if state != tally.state:
-                changes.append(Change(way, state, silent if tally.state == "lost" else 0.0))
+                changes.append(PairChange(way, state, silent if tally.state == "lost" else 0.0))
                 tally.state = state
             tally.waited_for = bool(outcome.copies)
         return changes

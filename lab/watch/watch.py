@@ -23,7 +23,7 @@ from lab.watch.diagnosis import WatchFindings
 from lab.watch.events import Emit
 from lab.watch.exchange import HostSockets
 from lab.watch.hosts import Hosts
-from lab.watch.ledger import Change, Ledger
+from lab.watch.ledger import Ledger, PairChange
 
 if TYPE_CHECKING:
     from lab.watch.metrics import Metrics
@@ -118,7 +118,7 @@ class Watch:
             if not self.ledger.wrong and changes:
                 self._note_findings(())
 
-    def _explain(self, changes: Sequence[Change]) -> None:
+    def _explain(self, changes: Sequence[PairChange]) -> None:
         missing = self._needed()
         if missing:
             self._report_changes(changes, WatchFindings(skipped=f"not diagnosed: {', '.join(missing)} not connected"))
@@ -135,7 +135,7 @@ class Watch:
         needed = [plan.name for plan in self._topology.hubs] or list(self._plans)
         return [name for name in needed if name not in self.hosts.nodes]
 
-    def _report_changes(self, changes: Sequence[Change], found: WatchFindings) -> None:
+    def _report_changes(self, changes: Sequence[PairChange], found: WatchFindings) -> None:
         causes = [
             (change, () if change.state == "works" else found.causes(change.way, change.state)) for change in changes
         ]

@@ -18,7 +18,7 @@ from lab.errors import UsageProblem
 from lab.output.finding_text import identity
 from reports.verdict.document import SCHEMA
 
-Result = Mapping[str, Any]
+RunResult = Mapping[str, Any]
 RED = "turned red"
 CORRECTED = ("failed", "passed")
 LEAST_CHANGE = 0.2
@@ -30,10 +30,10 @@ class Baseline:
     """An earlier result that the run is compared with; `name` is the user's for it."""
 
     name: str
-    result: Result
+    result: RunResult
 
 
-def load(path: Path) -> Result:
+def load(path: Path) -> RunResult:
     """Read the result of a run; raises UsageProblem where there is none that this version understands."""
     file = path / "conformance.json" if path.is_dir() else path
     try:
@@ -51,7 +51,7 @@ def load(path: Path) -> Result:
     return result
 
 
-def changes(before: Result, after: Result) -> list[tuple[str, list[str]]]:
+def changes(before: RunResult, after: RunResult) -> list[tuple[str, list[str]]]:
     """Return what changed, as headings with their lines; only what both runs have is compared."""
     found = [
         ("the runs differ in", list(_circumstances(before, after))),
@@ -66,13 +66,13 @@ def changes(before: Result, after: Result) -> list[tuple[str, list[str]]]:
     return [(heading, lines) for heading, lines in found if lines]
 
 
-def still_red(before: Result, after: Result) -> list[str]:
+def still_red(before: RunResult, after: RunResult) -> list[str]:
     """Return the ids of requirements that hold in neither run."""
     failed = {one["id"] for one in before["requirements"] if one["outcome"] == "failed"}
     return [one["id"] for one in after["requirements"] if one["outcome"] == "failed" and one["id"] in failed]
 
 
-def since(before: Result, after: Result, name: str) -> dict[str, Any]:
+def since(before: RunResult, after: RunResult, name: str) -> dict[str, Any]:
     """Return what changed since a baseline, as the result of the later run has it (`baseline`)."""
     return {
         "name": name,
@@ -83,7 +83,7 @@ def since(before: Result, after: Result, name: str) -> dict[str, Any]:
     }
 
 
-def text(before: Result, after: Result, *, markdown: bool = False) -> str:
+def text(before: RunResult, after: RunResult, *, markdown: bool = False) -> str:
     """Return the comparison for a terminal, or in Markdown."""
     head = f"verdict: {before['verdict']} -> {after['verdict']}"
     parts = [f"# {head}\n" if markdown else head]
@@ -95,7 +95,7 @@ def text(before: Result, after: Result, *, markdown: bool = False) -> str:
     return "\n".join(parts)
 
 
-def _circumstances(before: Result, after: Result) -> Iterator[str]:
+def _circumstances(before: RunResult, after: RunResult) -> Iterator[str]:
     names = ("overcast", "kernel", "machine", "tunnel", "topology", "provider", "spokes", "hosts", "injected fault")
     for name in names:
         old, new = (one["environment"].get(name, "none") for one in (before, after))
@@ -103,34 +103,34 @@ def _circumstances(before: Result, after: Result) -> Iterator[str]:
             yield f"{name}: {old} -> {new}"
 
 
-def _requirements(before: Result, after: Result) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def _requirements(before: RunResult, after: RunResult) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     old = {one["id"]: one for one in before["requirements"]}
     for new in after["requirements"]:
         if new["id"] in old and old[new["id"]]["outcome"] != new["outcome"]:
             yield old[new["id"]], new
 
 
-def _turned(before: Result, after: Result, *, red: bool) -> Iterator[str]:
+def _turned(before: RunResult, after: RunResult, *, red: bool) -> Iterator[str]:
     for old, new in _requirements(before, after):
         if new["outcome"] == "failed" if red else (old["outcome"], new["outcome"]) == CORRECTED:
             yield f"{new['id']} ({new['level']}): {new['statement']}"
 
 
-def _others(before: Result, after: Result) -> Iterator[str]:
+def _others(before: RunResult, after: RunResult) -> Iterator[str]:
     for old, new in _requirements(before, after):
         if new["outcome"] != "failed" and (old["outcome"], new["outcome"]) != CORRECTED:
             yield f"{new['id']} ({new['level']}): {old['outcome']} -> {new['outcome']}"
 
 
-def _causes(have: Result, lack: Result) -> Iterator[str]:
+def _causes(have: RunResult, lack: RunResult) -> Iterator[str]:
     known = {identity(finding) for finding in lack["findings"]}
     for finding in have["findings"]:
         if identity(finding) not in known:
             yield f"{finding['code']}: {finding['summary']}"
 
 
-def _deliveries(before: Result, after: Result) -> Iterator[str]:
-    def marks(result: Result) -> dict[tuple[str, ...], str]:
+def _deliveries(before: RunResult, after: RunResult) -> Iterator[str]:
+    def marks(result: RunResult) -> dict[tuple[str, ...], str]:
         keys = ("network", "kind", "sender", "receiver")
         return {tuple(one[key] for key in keys): one["mark"] for one in result["deliveries"]}
 
@@ -141,8 +141,8 @@ def _deliveries(before: Result, after: Result) -> Iterator[str]:
             yield f"{kind} on the {network} from {sender} to {receiver}: {old[cell]} -> {mark}"
 
 
-def _figures(before: Result, after: Result) -> Iterator[str]:
-    def values(result: Result) -> dict[tuple[str, str], list[float]]:
+def _figures(before: RunResult, after: RunResult) -> Iterator[str]:
+    def values(result: RunResult) -> dict[tuple[str, str], list[float]]:
         found: dict[tuple[str, str], list[float]] = {}
         for one in result["figures"]:
             found.setdefault((one["name"], one["unit"]), []).append(float(one["value"]))

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from lab.requirements import CATALOGUE, SCOPE, Level, Requirement, area_of, in_scope
 
 Outcome = Literal["passed", "failed", "not-run", "not-applicable"]
-Verdict = Literal["conformant", "nonconformant", "incomplete"]
+RunVerdict = Literal["conformant", "nonconformant", "incomplete"]
 
 # Exit statuses in addition to pytest's own, which end at 6.
 INCOMPLETE = 10
@@ -113,7 +113,7 @@ class Tally:
 class Conformance:
     """The result of a run."""
 
-    verdict: Verdict
+    verdict: RunVerdict
     requirements: tuple[RequirementResult, ...]
     scope: tuple[str, ...] = SCOPE
     trials: tuple[RecordedTest, ...] = ()
@@ -207,7 +207,7 @@ def interrupted_status(status: int) -> int:
     return 2 if status <= UNWRITTEN else status
 
 
-def _verdict(must: Sequence[RequirementResult], *, partial: bool) -> Verdict:
+def _verdict(must: Sequence[RequirementResult], *, partial: bool) -> RunVerdict:
     outcomes = {one.outcome for one in must}
     if "failed" in outcomes:
         return "nonconformant"

@@ -15,7 +15,7 @@ from typing import Literal
 KINDS = ("unicast", "broadcast", "multicast")
 NETWORKS = ("underlay", "overlay")
 
-Mark = Literal["delivered", "wrong", "silent", "untested"]
+DeliveryMark = Literal["delivered", "wrong", "silent", "untested"]
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,16 @@ class Matrix:
 
     network: str
     nodes: tuple[str, ...]
-    cells: Mapping[tuple[str, str, str], Mark]
+    cells: Mapping[tuple[str, str, str], DeliveryMark]
 
-    def mark(self, kind: str, sender: str, receiver: str) -> Mark:
+    def mark(self, kind: str, sender: str, receiver: str) -> DeliveryMark:
         """Return what is known of a kind of sending between two nodes."""
         return self.cells.get((kind, sender, receiver), "untested")
 
 
 def matrices(deliveries: Iterable[Delivery]) -> list[Matrix]:
     """Return one matrix for each network that something was recorded on, the underlay first."""
-    seen: dict[str, dict[tuple[str, str, str], set[Mark]]] = {}
+    seen: dict[str, dict[tuple[str, str, str], set[DeliveryMark]]] = {}
     for one in deliveries:
         cell = (one.kind, one.sender, one.receiver)
         seen.setdefault(one.network, {}).setdefault(cell, set()).add(_mark(one))
@@ -56,14 +56,14 @@ def matrices(deliveries: Iterable[Delivery]) -> list[Matrix]:
     ]
 
 
-def _matrix(network: str, seen: Mapping[tuple[str, str, str], set[Mark]]) -> Matrix:
-    precedence: tuple[Mark, ...] = ("wrong", "delivered", "silent")
+def _matrix(network: str, seen: Mapping[tuple[str, str, str], set[DeliveryMark]]) -> Matrix:
+    precedence: tuple[DeliveryMark, ...] = ("wrong", "delivered", "silent")
     cells = {cell: next(mark for mark in precedence if mark in marks) for cell, marks in seen.items()}
     nodes = {name for _, sender, receiver in cells for name in (sender, receiver)}
     return Matrix(network, tuple(sorted(nodes, key=_node_order)), cells)
 
 
-def _mark(delivery: Delivery) -> Mark:
+def _mark(delivery: Delivery) -> DeliveryMark:
     if delivery.delivered != delivery.expected:
         return "wrong"
     return "delivered" if delivery.delivered else "silent"

@@ -23,7 +23,7 @@ REASON_LINES = 3
 CRASHED = "???"
 
 
-class Entry(dict[str, Any]):
+class RecordedProperty(dict[str, Any]):
     """What a test recorded: as text it is JSON, for programs that read junit.xml."""
 
     def __str__(self) -> str:

@@ -46,7 +46,7 @@ IN_MEMORY = 'mount -n -t tmpfs overcast /media && XDG_RUNTIME_DIR=/media exec sy
 ASIDE = ("unshare", "--mount", "sh", "-c", IN_MEMORY, "sh")
 """As root systemd-analyze(1) leaves a file in its folder of /run: here it has one that ends with it."""
 
-Obstacle = Optional[tuple[str, str]]
+BootObstacle = Optional[tuple[str, str]]
 """Why a boot does not use a file, and the command that changes that ("": files for the overlay); None: it does."""
 
 
@@ -77,7 +77,7 @@ class ShellCommand(NamedTuple):
     """Why it may not run; "" where it does."""
     unless: Sequence[str] = ()
     """Devices that must not have been made before."""
-    obstacle: Obstacle = None
+    obstacle: BootObstacle = None
     opaque: bool = False
     """What it does is not known."""
 
@@ -90,7 +90,7 @@ class Part(NamedTuple):
     """The devices that they configure; None: those that their commands name."""
     makes: bool = False
     """Whether they make these devices; if not, something else has to."""
-    obstacle: Obstacle = None
+    obstacle: BootObstacle = None
     needs: Sequence[str] = ()
     """Devices without which their commands do not run."""
     values: Sequence[tuple[str, str, str]] = ()
@@ -104,7 +104,7 @@ class Source(NamedTuple):
 
     tool: str
     patterns: Sequence[str]
-    obstacle: Callable[[str, str], Obstacle]
+    obstacle: Callable[[str, str], BootObstacle]
     """Of a file's path and its text."""
     parts: Callable[[str, str, Sequence[str]], Iterable[Part]]
     """Of a file's path, its text, and the words that are searched for."""
@@ -229,7 +229,7 @@ def _links() -> list[str]:
     return [path for pattern in every for path in glob.glob(pattern)]
 
 
-def started(unit: str) -> Obstacle:
+def started(unit: str) -> BootObstacle:
     """Why a boot does not start a unit."""
     if masked(unit):
         return f"{unit} is masked", f"sudo systemctl unmask {unit} && sudo systemctl enable {unit}"
@@ -248,7 +248,7 @@ def _event(unit: str) -> str:
     return next((path for path in sorted(glob.glob("/etc/udev/rules.d/*.rules")) if unit in read(path)), "")
 
 
-def unmet(text: str, shown: str) -> Obstacle:
+def unmet(text: str, shown: str) -> BootObstacle:
     """Why the conditions of a unit's text do not hold."""
     wanted = [f"{key}={value}" for key, value in settings(text, "Unit") if CONDITION.fullmatch(key) and value]
     found = conditions(wanted)
@@ -256,7 +256,7 @@ def unmet(text: str, shown: str) -> Obstacle:
     return (found[0], found[1] or fix) if found else None
 
 
-def conditions(lines: Sequence[str]) -> Obstacle:
+def conditions(lines: Sequence[str]) -> BootObstacle:
     """Why conditions of systemd, all of them together, do not hold on this machine, or cannot be determined."""
     lines = [line for line in lines if not _of_now(line)]
     if not lines:
@@ -267,7 +267,7 @@ def conditions(lines: Sequence[str]) -> Obstacle:
 
 
 @remembered  # several units of a distribution have the same ones, and each takes a program
-def _determined(lines: tuple[str, ...]) -> Obstacle:
+def _determined(lines: tuple[str, ...]) -> BootObstacle:
     with contextlib.suppress(OSError):
         asked = ["condition", *lines]
         aside = [*ASIDE, "--user", *asked] if os.geteuid() == 0 else ["systemd-analyze", *asked]
@@ -286,14 +286,14 @@ def _of_now(line: str) -> bool:
     return value.lstrip("|").startswith("!") and value.lstrip("|!").startswith(VOLATILE)
 
 
-def program(unit: str, name: str, package: str) -> Obstacle:
+def program(unit: str, name: str, package: str) -> BootObstacle:
     """Why a boot does not start a tool."""
     if shutil.which(name, path=PROGRAMS) is None:
         return f"{name} is not installed", f"sudo apt-get install {package}    # or what the distribution has"
     return started(unit) or replaced(unit, name)
 
 
-def replaced(unit: str, name: str) -> Obstacle:
+def replaced(unit: str, name: str) -> BootObstacle:
     """Why a tool's unit starts something else: a unit of the same name, or a drop-in, has other commands."""
     lines: list[str] = []
     given = [
@@ -306,7 +306,7 @@ def replaced(unit: str, name: str) -> Obstacle:
     return None
 
 
-def executed(path: str, text: str) -> Obstacle:
+def executed(path: str, text: str) -> BootObstacle:
     """Why a boot does not run a script."""
     if not os.access(path, os.X_OK):
         return "it may not be executed", f"sudo chmod +x {path}"
@@ -321,7 +321,7 @@ def executed(path: str, text: str) -> Obstacle:
     return carriage_returns(path, text)
 
 
-def carriage_returns(path: str, text: str) -> Obstacle:
+def carriage_returns(path: str, text: str) -> BootObstacle:
     """Why a shell does not run a file that was written on Windows."""
     with open(path, errors="replace", newline="") as file:
         text = file.read(LARGEST)
@@ -331,7 +331,7 @@ def carriage_returns(path: str, text: str) -> Obstacle:
     return None
 
 
-def runnable(path: str, text: str) -> Obstacle:
+def runnable(path: str, text: str) -> BootObstacle:
     """Why a boot does not run a script, where no shell does that starts it without an interpreter, too."""
     with open(path, "rb") as file:
         if file.read(2) not in (b"#!", b"\x7fE"):
@@ -339,7 +339,7 @@ def runnable(path: str, text: str) -> Obstacle:
     return executed(path, text)
 
 
-def left_out(path: str, by: str) -> Obstacle:
+def left_out(path: str, by: str) -> BootObstacle:
     """Why a program that runs a folder's scripts leaves one out."""
     folder, _, name = path.rpartition("/")
     if "." in name:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lab.agent import modules, prerequisites
-from lab.agent.boot.base import Obstacle, conditions, read, remembered, settings
+from lab.agent.boot.base import BootObstacle, conditions, read, remembered, settings
 from lab.agent.rtnl import Transport, attributes, text
 from lab.agent.stack import reading
 
@@ -121,7 +121,7 @@ def _names(device: BootDevice) -> Iterator[tuple[str, str]]:
         return
 
 
-def changed(name: str, kind: str) -> Obstacle:
+def changed(name: str, kind: str) -> BootObstacle:
     """Why a device that a file makes may be another one: its module is not loaded, or a .link file changes it."""
     module = MODULES.get(kind, "")
     for path in (path for folder in MODPROBE for path in sorted(glob.glob(f"{folder}/*.conf"))) if module else ():
@@ -234,7 +234,7 @@ def _properties(device: BootDevice) -> dict[str, str]:
     return dict(line[2:].split("=", 1) for line in lines if line.startswith("E:") and "=" in line)
 
 
-def condition(match: Sequence[tuple[str, str]]) -> Obstacle:
+def condition(match: Sequence[tuple[str, str]]) -> BootObstacle:
     """Why the settings of a [Match] that are by the machine do not hold, or cannot be determined."""
     wanted = [f"Condition{key}={value}" for key, value in _joined(match).items() if key in OF_THE_MACHINE]
     return next(filter(None, (conditions([one]) for one in wanted)), None)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from lab.agent.boot import base
 from lab.agent.boot import devices as boot_devices
-from lab.agent.boot.base import ADDRESS, LARGEST, UNITS, Obstacle, Part, ShellCommand, Source, read, uncommented
+from lab.agent.boot.base import ADDRESS, LARGEST, UNITS, BootObstacle, Part, ShellCommand, Source, read, uncommented
 from lab.agent.boot.shell import effects, programs, values
 from lab.agent.boot.sources import FIREWALLS, NFTABLES, SOURCES, UNIT
 from lab.agent.firewall import saved
@@ -42,7 +42,7 @@ class NamingPart(NamedTuple):
 
     entry: dict[str, Any]
     part: Part
-    obstacle: Obstacle
+    obstacle: BootObstacle
 
 
 def naming(words: Sequence[str], *, firewalls: bool = False) -> list[dict[str, Any]]:
@@ -168,7 +168,7 @@ def _of_commands(
     devices = [word for word in words if not ADDRESS.fullmatch(word)]
     lost: dict[tuple[str, str], list[str]] = {}
     usable: set[str] = set()
-    given: list[values.Value] = []
+    given: list[values.DeviceSetting] = []
     for command in part.commands or ():
         if effects.program(command.text) in effects.SILENT and not command.opaque:
             continue
@@ -244,7 +244,7 @@ def _kind(word: str) -> str:
     return "route" if GROUP.fullmatch(word) else "address" if ADDRESS.fullmatch(word) else "device"
 
 
-def _route(command: str, devices: Sequence[str]) -> Obstacle:
+def _route(command: str, devices: Sequence[str]) -> BootObstacle:
     """Why a command that names the groups makes no route of the overlay; None: it may."""
     other = [one for one in USED.findall(command) if one not in devices]
     if effects.ROUTES.search(command) and not effects.ELSEWHERE.search(command):
@@ -252,7 +252,7 @@ def _route(command: str, devices: Sequence[str]) -> Obstacle:
     return ("it makes no route", "") if effects.program(command) in effects.OF_LINKS else None
 
 
-def _lacking(devices: Sequence[str], found: Sequence[NamingPart], text: str) -> Obstacle:
+def _lacking(devices: Sequence[str], found: Sequence[NamingPart], text: str) -> BootObstacle:
     """The first of the devices that there will not be at boot."""
     for name in devices:
         given = {device.name for device in boot_devices.found()}
@@ -319,7 +319,7 @@ def _commands(source: Source, path: str) -> str:
 def _run_by(source: Source, parent: str) -> Source:
     """A script that a file of a source runs; by a shell, it need not be executable."""
 
-    def obstacle(path: str, text: str) -> Obstacle:
+    def obstacle(path: str, text: str) -> BootObstacle:
         lines = _commands(source, parent)
         parts = [part for part in source.parts(parent, read(parent), ()) if path in part.text]
         by_shell = re.search(

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.agent.boot import base
 from lab.agent.boot import devices as boot_devices
-from lab.agent.boot.base import Obstacle, Part, read
+from lab.agent.boot.base import BootObstacle, Part, read
 from lab.agent.boot.shell import programs, values
 
 INTERFACES = "/etc/network/interfaces"
@@ -34,7 +34,7 @@ MAKING = re.compile(r"^\s*(?:bridge[_-]ports|bond[_-]|slaves\s|vlan[_-]raw)", re
 """The settings by which ifupdown, with its packages, makes a device."""
 
 
-def obstacle(path: str, text: str) -> Obstacle:
+def obstacle(path: str, text: str) -> BootObstacle:
     """Why a boot does not read a file."""
     if found := base.program("networking.service", "ifup", "ifupdown"):
         return found
@@ -69,7 +69,7 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
         if not (head := STANZA.match(stanza)):
             continue
         logical, device = head[1], brought.get(head[1], head[1])
-        why: Obstacle = None
+        why: BootObstacle = None
         if logical not in brought:
             why = f"it has no `auto {logical}`", f"echo 'auto {logical}' | sudo tee -a {path}"
         elif any(fnmatch.fnmatch(device, pattern) for pattern in mapped):
@@ -134,7 +134,7 @@ def script_parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
         yield Part(text, commands=programs.of_script(path, [], given))
 
 
-def script_obstacle(path: str, text: str) -> Obstacle:
+def script_obstacle(path: str, text: str) -> BootObstacle:
     """Why a boot does not run one of ifupdown's scripts."""
     found = base.program("networking.service", "ifup", "ifupdown")
     return found or base.left_out(path, "ifup") or base.runnable(path, text)

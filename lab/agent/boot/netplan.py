@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lab.agent.boot import base, devices, network_manager, networkd
-from lab.agent.boot.base import Obstacle, Part
+from lab.agent.boot.base import BootObstacle, Part
 from lab.agent.boot.devices import BootDevice
 from lab.agent.boot.shell import values
 from lab.agent.execution import programs
@@ -47,7 +47,7 @@ print(json.dumps({path: loaded(path) for path in sys.argv[1:]}))
 TIMEOUT = 10.0
 
 
-def obstacle(path: str, text: str) -> Obstacle:
+def obstacle(path: str, text: str) -> BootObstacle:
     """Why a boot does not use netplan's files."""
     if shutil.which("netplan", path=base.PROGRAMS) is None:
         return "netplan is not installed", "sudo apt-get install netplan.io"
@@ -61,7 +61,7 @@ def obstacle(path: str, text: str) -> Obstacle:
 
 
 @base.remembered
-def _rejected() -> Obstacle:
+def _rejected() -> BootObstacle:
     """The first error in any of the files, by which netplan uses none of them; remembered until `forget`."""
     with contextlib.suppress(OSError):
         done = programs.run(["netplan", "get"], TIMEOUT)
@@ -163,7 +163,7 @@ def _part(section: str, name: str, made: Mapping[str, Any], own: Any, renderer: 
     return Part(text, obstacle=(why_not, f"grep -n -A9 match: {path}    # then correct it"))
 
 
-def _elsewhere(name: str, kind: str | None, renderer: str) -> Obstacle:
+def _elsewhere(name: str, kind: str | None, renderer: str) -> BootObstacle:
     """Why the tool that netplan writes files for does not use them."""
     if renderer == "NetworkManager":
         return network_manager.unmanaged(name, kind or "")

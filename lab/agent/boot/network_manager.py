@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.agent.boot import base
 from lab.agent.boot import devices as boot_devices
-from lab.agent.boot.base import Obstacle, Part, read, settings
+from lab.agent.boot.base import BootObstacle, Part, read, settings
 from lab.agent.boot.devices import BootDevice
 from lab.agent.boot.shell import values
 
@@ -52,7 +52,7 @@ SETTINGS = {
 IFCFG = re.compile(r"^\s*(\w+)=[\"']?([^\"'\n]*?)[\"']?\s*$", re.MULTILINE)
 
 
-def obstacle(path: str, text: str) -> Obstacle:
+def obstacle(path: str, text: str) -> BootObstacle:
     """Why NetworkManager does not use a file of its own."""
     if found := base.program("NetworkManager.service", "NetworkManager", "network-manager"):
         return found
@@ -68,7 +68,7 @@ def obstacle(path: str, text: str) -> Obstacle:
     return None
 
 
-def _elsewhere(path: str) -> Obstacle:
+def _elsewhere(path: str) -> BootObstacle:
     """Why NetworkManager activates no connection, or reads another folder."""
     if dict(settings(read(STATE), "main")).get("NetworkingEnabled", "true").lower() == "false":
         return f"{STATE} has NetworkingEnabled=false", "sudo nmcli networking on"
@@ -92,7 +92,7 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     parents += [own[key] for key in ("master", "controller") if own.get(key)]
     needs = [one for one in parents if one and not UUID.fullmatch(one) and not MAC.fullmatch(one)]
     devices = [name] if name else []
-    why: Obstacle = None
+    why: BootObstacle = None
     if not kind:
         why = "NetworkManager refuses a file without a type", f"grep -n type= {path}    # then correct it"
     elif users := own.get("permissions"):
@@ -158,7 +158,7 @@ def _takes(wanted: Sequence[tuple[str, str]], device: BootDevice) -> bool:
     return by_device and device.name != "lo" and boot_devices.condition(wanted) is None
 
 
-def unmanaged(name: str, kind: str) -> Obstacle:
+def unmanaged(name: str, kind: str) -> BootObstacle:
     """The file by which NetworkManager leaves a device alone: of several lists, the last counts."""
     last, entries, off = "", list[str](), ""
     for file in _configuration():
@@ -208,7 +208,7 @@ def _named(entry: str, name: str, kind: str) -> bool:
     return False
 
 
-def script_obstacle(path: str, text: str) -> Obstacle:
+def script_obstacle(path: str, text: str) -> BootObstacle:
     """Why NetworkManager's dispatcher does not run a script."""
     found = base.program("NetworkManager.service", "NetworkManager", "network-manager")
     if found := found or base.started("NetworkManager-dispatcher.service"):
@@ -219,7 +219,7 @@ def script_obstacle(path: str, text: str) -> Obstacle:
     return base.runnable(path, text)
 
 
-def ifcfg_obstacle(path: str, text: str) -> Obstacle:
+def ifcfg_obstacle(path: str, text: str) -> BootObstacle:
     """Why a boot does not use a file of network-scripts."""
     if COPIES.search(path):
         return "network-scripts leave out its name", f"sudo mv {path} {COPIES.sub('', path)}"
@@ -244,7 +244,7 @@ def ifcfg_parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
     mac = own.get("HWADDR", "").lower()
     shown = f"grep -n -e DEVICE -e HWADDR {_ifcfg(path)}    # then correct it"
     makes = own.get("TYPE", "").lower() in MADE_BY_SCRIPTS or own.get("VLAN", "").lower() == "yes"
-    why: Obstacle = None
+    why: BootObstacle = None
     if not os.path.exists(_ifcfg(path)):
         why = f"there is no {_ifcfg(path)}", shown
     elif mac and not any(mac in (one.macs or ()) for one in boot_devices.found()):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.agent.boot import base
 from lab.agent.boot import devices as boot_devices
-from lab.agent.boot.base import ADDRESS, Obstacle, Part, read, settings
+from lab.agent.boot.base import ADDRESS, BootObstacle, Part, read, settings
 from lab.agent.boot.devices import BootDevice
 from lab.agent.boot.shell import values
 
@@ -43,13 +43,13 @@ SETTINGS = {
 INDEPENDENT = re.compile(r"^Independent\s*=\s*(?:yes|true|1|on)\s*$", re.MULTILINE | re.IGNORECASE)
 
 
-def obstacle(path: str, text: str) -> Obstacle:
+def obstacle(path: str, text: str) -> BootObstacle:
     """Why a boot uses no file of networkd, or not this one."""
     found = base.program("systemd-networkd.service", "systemd-networkd", "systemd")
     return found or (_unreadable(path) if path.startswith(OWN) else None)
 
 
-def _unreadable(path: str) -> Obstacle:
+def _unreadable(path: str) -> BootObstacle:
     """Why networkd, which does not run as root, may not read a file."""
     state = os.stat(path)
     if state.st_mode & 0o004 or (state.st_mode & 0o040 and state.st_gid):
@@ -200,7 +200,7 @@ def _before(path: str, device: BootDevice) -> str:
     return next((file for file in earlier if _takes(file, whole(file), device)), "")
 
 
-def first(name: str, device: BootDevice) -> Obstacle:
+def first(name: str, device: BootDevice) -> BootObstacle:
     """Why networkd does not use a .network file of this name, which is generated, for a device."""
     for path in _all(".network"):
         if os.path.basename(path) <= name and not path.startswith("/run/") and _takes(path, whole(path), device):

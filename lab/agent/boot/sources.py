@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 
 from lab.agent.boot import base, ifupdown, netplan, network_manager, networkd, units
-from lab.agent.boot.base import Obstacle, Part, Source, read
+from lab.agent.boot.base import BootObstacle, Part, Source, read
 from lab.agent.boot.shell import programs
 
 CLOUD_INIT_OFF = "/etc/cloud/cloud-init.disabled"
@@ -24,7 +24,7 @@ PERCENT = re.compile(r"(?<!\\)%")
 """What ends a command of cron."""
 
 
-def _cron(path: str, text: str) -> Obstacle:
+def _cron(path: str, text: str) -> BootObstacle:
     of_debian = not base.enabled("crond.service")
     if of_debian and path.startswith("/etc/cron.d/") and (found := base.left_out(path, "cron")):
         return found
@@ -87,19 +87,19 @@ def at_reboot(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if line.lstrip().startswith("@reboot"))
 
 
-def _rc_local(path: str, text: str) -> Obstacle:
+def _rc_local(path: str, text: str) -> BootObstacle:
     if base.masked("rc-local.service"):
         return "rc-local.service is masked", "sudo systemctl unmask rc-local.service"
     return base.replaced("rc-local.service", "rc.local") or base.runnable(path, text)
 
 
-def _cloud_init(path: str, text: str) -> Obstacle:
+def _cloud_init(path: str, text: str) -> BootObstacle:
     if os.path.exists(CLOUD_INIT_OFF):
         return f"cloud-init is turned off by {CLOUD_INIT_OFF}", f"sudo rm {CLOUD_INIT_OFF}"
     return base.started("cloud-final.service") or base.runnable(path, text)
 
 
-def _cloud_config(path: str, text: str) -> Obstacle:
+def _cloud_config(path: str, text: str) -> BootObstacle:
     """Why cloud-init does not run what a configuration has; the commands of each boot belong to its second stage."""
     if os.path.exists(CLOUD_INIT_OFF):
         return f"cloud-init is turned off by {CLOUD_INIT_OFF}", f"sudo rm {CLOUD_INIT_OFF}"
@@ -121,7 +121,7 @@ def _config_parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
             yield Part("\n".join(lines), obstacle=why_not, commands=programs.of_lines(path, ["\n".join(lines)]))
 
 
-def _ran_once(path: str, text: str) -> Obstacle:
+def _ran_once(path: str, text: str) -> BootObstacle:
     return RAN_ONCE[0], f"sudo cp {path} {PER_BOOT}/overlay && sudo chmod 755 {PER_BOOT}/overlay"
 
 
@@ -133,11 +133,11 @@ def _rule_parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
         yield Part("\n".join(lines), obstacle=why, commands=programs.of_lines(path, lines))
 
 
-def _at_all(path: str, text: str) -> Obstacle:
+def _at_all(path: str, text: str) -> BootObstacle:
     return None
 
 
-def _networkd_dispatcher(path: str, text: str) -> Obstacle:
+def _networkd_dispatcher(path: str, text: str) -> BootObstacle:
     found = base.program("networkd-dispatcher.service", "networkd-dispatcher", "networkd-dispatcher")
     found = found or networkd.obstacle(path, text) or base.runnable(path, text)
     state = os.path.basename(os.path.dirname(path))
@@ -146,7 +146,7 @@ def _networkd_dispatcher(path: str, text: str) -> Obstacle:
     return found
 
 
-def _sysv(path: str, text: str) -> Obstacle:
+def _sysv(path: str, text: str) -> BootObstacle:
     name = re.sub(r"^S\d\d", "", os.path.basename(path))
     if base.masked(f"{name}.service"):
         return f"{name}.service is masked", f"sudo systemctl unmask {name}.service"
@@ -161,23 +161,23 @@ def _of_sysv(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
         yield from _script("start")(path, text, words)
 
 
-def _hook(path: str, text: str) -> Obstacle:
+def _hook(path: str, text: str) -> BootObstacle:
     return "whether a boot runs it cannot be determined", f"grep -n -e ip -e dev {path}"
 
 
-def _nft(path: str, text: str) -> Obstacle:
+def _nft(path: str, text: str) -> BootObstacle:
     included = [pattern for main in NFTABLES for pattern in INCLUDED.findall(read(main))]
     if path not in NFTABLES and not any(fnmatch.fnmatch(path, pattern) for pattern in included):
         return f"{NFTABLES[0]} does not include it", f"grep -n include {NFTABLES[0]}    # then include {path}"
     return base.program("nftables.service", "nft", "nftables")
 
 
-def _iptables(path: str, text: str) -> Obstacle:
+def _iptables(path: str, text: str) -> BootObstacle:
     debian = path.startswith("/etc/iptables/")
     return base.started("netfilter-persistent.service" if debian else "iptables.service")
 
 
-def firewalld(path: str, text: str) -> Obstacle:
+def firewalld(path: str, text: str) -> BootObstacle:
     """Why firewalld does not load a file of its own."""
     return base.program("firewalld.service", "firewalld", "firewalld")
 

@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from lab.agent.boot import base
-from lab.agent.boot.base import Obstacle, Part, ShellCommand, settings
+from lab.agent.boot.base import BootObstacle, Part, ShellCommand, settings
 from lab.agent.boot.shell import programs
 from lab.agent.boot.shell.evaluation import Shell
-from lab.agent.boot.shell.state import Exit, Field, Leave, State
+from lab.agent.boot.shell.state import Exit, Field, Leave, ShellState
 
 STARTS = ("ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost")
 ENDS = ("ExecStop", "ExecStopPost")
@@ -30,7 +30,7 @@ TRUE = ("yes", "true", "1", "on")
 OWN_NETWORK = ("PrivateNetwork", "NetworkNamespacePath", "JoinsNamespaceOf")
 
 
-def obstacle(path: str, text: str) -> Obstacle:
+def obstacle(path: str, text: str) -> BootObstacle:
     """Why a boot does not start a unit; of a template, any of its instances counts."""
     given = [base.started(unit) for unit in _instances(path) or [os.path.basename(path)]]
     return None if None in given else given[0]
@@ -75,7 +75,7 @@ def parts(path: str, text: str, words: Sequence[str]) -> Iterator[Part]:
         yield Part(given, obstacle=why_not, needs=needs, commands=commands)
 
 
-def _apart(values: Mapping[str, str], path: str) -> Obstacle:
+def _apart(values: Mapping[str, str], path: str) -> BootObstacle:
     """Why what a unit runs may not change this host's network."""
     shown = f"grep -n -e User= -e Network {path}    # then correct it"
     user = values.get("User", "root")
@@ -101,7 +101,7 @@ def _excludes(listed: str, name: str) -> bool:
     return listed.startswith("~") == (name in listed)
 
 
-def _unmet(text: str, path: str) -> Obstacle:
+def _unmet(text: str, path: str) -> BootObstacle:
     """Why a unit fails by another one that it requires."""
     for key, value in settings(text, "Unit"):
         for name in value.split() if key in BOUND else ():
@@ -139,7 +139,7 @@ def _commands(
     path: str, lines: Mapping[str, Sequence[str]], values: Mapping[str, str], environment: Mapping[str, str | None]
 ) -> list[ShellCommand]:
     """What a unit runs, in order; with what it runs at its end, where a boot does not leave it active."""
-    state = State()
+    state = ShellState()
     shell = programs.shell(state, path, [])
     shell.variables.update(environment)
     stays = values.get("RemainAfterExit", "no").lower() in TRUE

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lab.agent.boot import base, devices, files, netplan, network_manager, sources
-from lab.agent.boot.base import Obstacle, Part
+from lab.agent.boot.base import BootObstacle, Part
 
 GENERATED = "/run/NetworkManager/system-connections/netplan-*"
 """What netplan writes at each boot."""
@@ -46,14 +46,14 @@ def _by_default(named: Sequence[str]) -> Iterator[dict[str, Any]]:
             yield {"device": device, "zone": "", "path": network_manager.MAIN, "doubt": doubt, "change": ""}
 
 
-def _doubt(obstacle: Obstacle) -> list[str]:
+def _doubt(obstacle: BootObstacle) -> list[str]:
     """Why a file may not be used; none where a boot certainly does not use it."""
     if obstacle is None:
         return [""]
     return [obstacle[0]] if files.UNKNOWN in obstacle[0] else []
 
 
-Assigned = tuple[str, Part, str, str, Obstacle]
+Assigned = tuple[str, Part, str, str, BootObstacle]
 
 
 def _connections() -> Iterator[Assigned]:
@@ -83,7 +83,7 @@ def _of_netplan() -> Iterator[Assigned]:
         text = base.read(path)
         own = dict(base.settings(text, "connection"))
         newer = next((file for file in found if os.stat(file).st_mtime > os.stat(path).st_mtime), "")
-        why: Obstacle = (f"{newer} is newer than {path}: its zone {files.UNKNOWN}", "") if newer else None
+        why: BootObstacle = (f"{newer} is newer than {path}: its zone {files.UNKNOWN}", "") if newer else None
         why = why or netplan.obstacle(first, base.read(first))
         for part in network_manager.parts(path, text, ()):
             change = f"sudo grep -rn 'connection.zone' {netplan.FOLDERS[0]}    # then set it to {{zone}}"

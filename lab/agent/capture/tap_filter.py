@@ -28,13 +28,13 @@ PLAIN, FRAGMENTED, TRANSPARENT_ETHERNET = 0x45, 0x3FFF, 0x6558
 VXLAN_HEADERS, GRE_HEADER = 16, 4  # octets between the outer IPv4 header and the inner frame
 
 KEEP, DROP, NEXT, SKIP = "keep", "drop", "", "skip"
-Step = tuple[int, int, str, str]
+FilterStep = tuple[int, int, str, str]
 """Code, operand, where to go when it holds and when it does not: a label, NEXT (step), or SKIP for the one after."""
 
 
 def program(first: int, last: int, vxlan: int) -> list[tuple[int, int, int, int]]:
     """The instructions (code, jump if true, jump if false, operand); ports of the run are `first` to `last`."""
-    blocks: dict[str, list[Step]] = {
+    blocks: dict[str, list[FilterStep]] = {
         "outer": [
             (LOAD_HALF, ETHERTYPE, NEXT, NEXT),
             (EQUAL, IPV4, NEXT, KEEP),
@@ -74,12 +74,12 @@ def program(first: int, last: int, vxlan: int) -> list[tuple[int, int, int, int]
     return [(code, distance(yes, at), distance(no, at), k) for at, (code, k, yes, no) in enumerate(steps)]
 
 
-def _in_range(offset: int, first: int, last: int) -> list[Step]:
+def _in_range(offset: int, first: int, last: int) -> list[FilterStep]:
     """Keeps a packet whose port at an offset behind the IPv4 header is one of the run's."""
     return [(LOAD_HALF_BEHIND, offset, NEXT, NEXT), (AT_LEAST, first, NEXT, SKIP), (AT_LEAST, last + 1, NEXT, KEEP)]
 
 
-def _inner(frame: int, first: int, last: int) -> list[Step]:
+def _inner(frame: int, first: int, last: int) -> list[FilterStep]:
     """The same for the frame that begins so many octets behind the outer IPv4 header."""
     ports = frame + ETHERNET + 20
     return [

@@ -32,7 +32,7 @@ GONE = (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL)
 NAME = "\0overcast-restorer"
 """Of a socket without a file, seen by the processes of one network stack (unix(7), abstract)."""
 
-Step = dict[str, Any]
+RestoreStep = dict[str, Any]
 
 
 def main() -> None:
@@ -94,7 +94,7 @@ class Restorer:
 
         self._transport = Transport()
         self._links = Links(self._transport, _no_node)
-        self._steps: list[Step] = []
+        self._steps: list[RestoreStep] = []
 
     def take(self, message: dict[str, Any]) -> None:
         if "forget" in message:

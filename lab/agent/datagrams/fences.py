@@ -20,7 +20,7 @@ ROUNDS = 8
 """Markers that go the whole way before a fence is given up: a fence may need an ARP exchange first, over two legs."""
 
 Send = Callable[[bytes], None]
-Token = tuple[Endpoint, bytes]
+FenceToken = tuple[Endpoint, bytes]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class MarkerPath:
     """Where it is seen to arrive: before the host's firewall, which may keep it from any socket."""
 
 
-def missing(tokens: Sequence[Token], legs: Sequence[MarkerPath], timeout: float) -> list[int]:
+def missing(tokens: Sequence[FenceToken], legs: Sequence[MarkerPath], timeout: float) -> list[int]:
     """The positions of the fences that did not arrive, after `ROUNDS` markers or `timeout` seconds."""
     deadline = time.monotonic() + timeout
     left = set(range(len(tokens)))

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import marshal
-from typing import Any
 
 from lab.agent.rtnl import SKIP_STATS, Transport
 from lab.agent.stack import mdb, parameters, reading, traffic, vlans
+from lab.agent.stack.reading import Entry
 
-Entry = dict[str, Any]
 LINK_CHANGES = {"index", "lower_up", "carrier", "operstate", "statistics"}
 ADDRESS_CHANGES = {"index", "detection"}
 BRIDGE_CHANGES = (

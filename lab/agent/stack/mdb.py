@@ -12,9 +12,9 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 from lab.agent.rtnl import Transport, address, attributes
+from lab.agent.stack.reading import Entry
 
 GETMDB = 86
 MDB, INFO = 1, 1  # MDBA_MDB holds MDBA_MDB_ENTRYs, they hold MDBA_MDB_ENTRY_INFOs
@@ -23,8 +23,6 @@ INFO_SIZE = 28  # struct br_mdb_entry, its attributes behind it
 GROUP_SOURCE = 4  # MDBA_MDB_EATTR_SOURCE
 MDB_PERMANENT = 1
 SIZES, MAC = {0x0800: 4, 0x86DD: 16}, 6  # octets of a group, by its EtherType
-
-Entry = dict[str, Any]
 
 
 def entries(transport: Transport) -> Iterator[Entry]:

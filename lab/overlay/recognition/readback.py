@@ -134,6 +134,10 @@ class ConfiguredNode:
         return route.dev if route else None
 
 
+ConfiguredHosts = Mapping[str, ConfiguredNode]
+"""Each host's, by its name."""
+
+
 def read(nodes: Sequence[Node]) -> dict[str, ConfiguredNode]:
     """Reads the nodes, all machines at once, one round trip each."""
     calls: list[tuple[Node, Call[Any]]] = []

@@ -14,14 +14,13 @@ from ipaddress import IPv4Network
 from lab.errors import UsageProblem
 from lab.overlay.recognition import shapes, tunnel_ends
 from lab.overlay.recognition.layouts import LAYER2, remotes_of
-from lab.overlay.recognition.readback import ConfiguredNode, Device
+from lab.overlay.recognition.readback import ConfiguredHosts, ConfiguredNode, Device
 
-Hosts = Mapping[str, ConfiguredNode]
 Overlays = Mapping[IPv4Network, Mapping[str, str]]
 """By subnet, the devices with an address in it by host."""
 
 
-def overlays(hosts: Hosts) -> Overlays:
+def overlays(hosts: ConfiguredHosts) -> Overlays:
     """The subnets that two hosts or more have on their tunnels, or on a bridge, a bond or a PRP device over these."""
     found: dict[IPv4Network, dict[str, str]] = {}
     for name, seen in hosts.items():
@@ -32,7 +31,7 @@ def overlays(hosts: Hosts) -> Overlays:
     return {network: holders for network, holders in found.items() if len(holders) > 1}
 
 
-def chosen(hosts: Hosts, overlay: str | None) -> dict[str, ConfiguredNode]:
+def chosen(hosts: ConfiguredHosts, overlay: str | None) -> dict[str, ConfiguredNode]:
     """
     The hosts as if they had the overlay of a device or a subnet alone; all they have where None is chosen.
 
@@ -57,7 +56,7 @@ def described(overlay: tuple[IPv4Network, Mapping[str, str]]) -> str:
     return f"{network} ({', '.join(f'{host} {device}' for host, device in holders.items())})"
 
 
-def notes(hosts: Hosts, network: IPv4Network | None) -> list[str]:
+def notes(hosts: ConfiguredHosts, network: IPv4Network | None) -> list[str]:
     """A line for each overlay of another subnet; where none could be tested, for each of several."""
     found = overlays(hosts)
     if network is None and len(found) < 2:

@@ -14,7 +14,7 @@ assigned to the host that they are meant for, so that a wrong remote is found wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 
@@ -22,14 +22,12 @@ from lab.model import Holder
 from lab.overlay.plan import ACTIVE_BACKUP
 from lab.overlay.recognition import spanning, tunnel_ends
 from lab.overlay.recognition.layouts import BUNDLES, LAYER2, owner
-from lab.overlay.recognition.readback import ConfiguredNode, Device
+from lab.overlay.recognition.readback import ConfiguredHosts, ConfiguredNode, Device
+from lab.overlay.recognition.spanning import LeadingDevices
 from lab.tunnels import KINDS
 
-Hosts = Mapping[str, ConfiguredNode]
 Ends = dict[tuple[str, str], Device]
 """The device of a host that leads to another, by both names."""
-Found = Mapping[tuple[str, str], Sequence[Device]]
-"""All devices of a host that lead to another."""
 
 SPANNING = "two-hubs-stp"
 HOLDERS: Mapping[str, Holder] = {
@@ -51,7 +49,7 @@ class Shape:
     """A shape, by its name in `lab.topology.designs`, and what the hosts have of it."""
 
     name: str
-    hosts: Hosts
+    hosts: ConfiguredHosts
     places: Mapping[str, Device]
     """The device that has, or should have, a host's overlay address; a host without one is missing here."""
     ends: Mapping[tuple[str, str], Device]
@@ -69,14 +67,14 @@ class Shape:
         return not self.hubs or count == 1 or (count == HUBS and self.holder("") != "prp")
 
 
-def recognise(hosts: Hosts) -> Shape | None:
+def recognise(hosts: ConfiguredHosts) -> Shape | None:
     """The shape of some hosts; None where it is a star, or none that is known."""
     if len(hosts) < 2:
         return None
     return _flood_list(hosts) or _two_hubs(hosts) or _mesh(hosts) or _pair(hosts)
 
 
-def unsupported(hosts: Hosts) -> str:
+def unsupported(hosts: ConfiguredHosts) -> str:
     """Why hosts with several tunnels and STP have a shape that is not understood; empty where they have none such."""
     return spanning.unsupported(hosts, _leading(hosts))
 
@@ -96,7 +94,7 @@ def _over_two(seen: ConfiguredNode) -> Device | None:
     return None
 
 
-def _two_hubs(hosts: Hosts) -> Shape | None:
+def _two_hubs(hosts: ConfiguredHosts) -> Shape | None:
     """Two hosts with a bridge, others with a bond, a PRP device or a bridge with STP over tunnels to them."""
     found = _leading(hosts)
     if hubs := spanning.hubs(hosts, found):
@@ -115,7 +113,9 @@ def _two_hubs(hosts: Hosts) -> Shape | None:
     return _assigned(OVER_TWO[kind], hosts, places, found, hubs)
 
 
-def _bridge(name: str, hosts: Hosts, found: Found, networks: Collection[IPv4Network]) -> Device | None:
+def _bridge(
+    name: str, hosts: ConfiguredHosts, found: LeadingDevices, networks: Collection[IPv4Network]
+) -> Device | None:
     """A host's bridge over most of its tunnels to the others, or with an address in one of some subnets."""
     seen = hosts[name]
     own = {device.name for (host, _), devices in found.items() if host == name for device in devices}
@@ -139,7 +139,7 @@ def _carries(device: Device, remotes: Iterable[str] = ()) -> bool:
     return over_ipv4 or KINDS[device.kind].over_ipv6
 
 
-def _flood_list(hosts: Hosts) -> Shape | None:
+def _flood_list(hosts: ConfiguredHosts) -> Shape | None:
     """Two VXLAN devices or more without a remote, at least one of which floods to another of these hosts."""
     candidates = {
         name: [device for device in seen.devices.values() if device.kind == "vxlan" and not device.remote]
@@ -175,7 +175,7 @@ def _flood_list(hosts: Hosts) -> Shape | None:
     return Shape("flood-list", hosts, places, found, tuple(strangers))
 
 
-def _mesh(hosts: Hosts) -> Shape | None:
+def _mesh(hosts: ConfiguredHosts) -> Shape | None:
     """Bridges whose ports lead to all the other hosts, or are isolated from each other."""
     found = _leading(hosts)
     places, isolated = {}, set()
@@ -202,7 +202,7 @@ def _mesh(hosts: Hosts) -> Shape | None:
     return _assigned("mesh", hosts, places, found)
 
 
-def _pair(hosts: Hosts) -> Shape | None:
+def _pair(hosts: ConfiguredHosts) -> Shape | None:
     """Two hosts without a bridge between them; the first, and the second if it has a tunnel, has an address on it."""
     if len(hosts) > 2 or any(tunnel_ends.bridges(seen) for seen in hosts.values()):
         return None
@@ -224,7 +224,7 @@ def _pair(hosts: Hosts) -> Shape | None:
     return Shape("pair", hosts, places, both)
 
 
-def _leading(hosts: Hosts) -> dict[tuple[str, str], list[Device]]:
+def _leading(hosts: ConfiguredHosts) -> dict[tuple[str, str], list[Device]]:
     """The tunnels of each host to each other one."""
     found: dict[tuple[str, str], list[Device]] = {}
     for name, seen in hosts.items():
@@ -235,12 +235,14 @@ def _leading(hosts: Hosts) -> dict[tuple[str, str], list[Device]]:
     return found
 
 
-def _all_supported(hosts: Hosts, found: Found) -> bool:
+def _all_supported(hosts: ConfiguredHosts, found: LeadingDevices) -> bool:
     each = [(hosts[name], device) for (name, _), devices in found.items() for device in devices]
     return all(_supported(device, seen) and _carries(device) for seen, device in each)
 
 
-def _assigned(name: str, hosts: Hosts, places: Mapping[str, Device], found: Found, hubs: tuple[str, ...] = ()) -> Shape:
+def _assigned(
+    name: str, hosts: ConfiguredHosts, places: Mapping[str, Device], found: LeadingDevices, hubs: tuple[str, ...] = ()
+) -> Shape:
     """
     One device for each way; one that leads elsewhere is that of a host which nothing leads to.
 

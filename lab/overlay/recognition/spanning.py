@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
-from lab.overlay.recognition.readback import ConfiguredNode, Device
+from lab.overlay.recognition.readback import ConfiguredHosts, Device
 
-Hosts = Mapping[str, ConfiguredNode]
-Found = Mapping[tuple[str, str], Sequence[Device]]
+LeadingDevices = Mapping[tuple[str, str], Sequence[Device]]
 """All devices of a host that lead to another, by both names."""
 DEFAULT_PRIORITY = 32768  # of a bridge (IEEE 802.1D 17.14)
 
 
-def hubs(hosts: Hosts, found: Found) -> tuple[str, ...]:
+def hubs(hosts: ConfiguredHosts, found: LeadingDevices) -> tuple[str, ...]:
     """Both hubs, STP's root first; empty where the hosts are none that STP runs on, or none that are understood."""
     pair = _pair(hosts, found, bridges := _bridges(hosts, found))
     return pair if pair and not next(_reasons(found, pair, bridges), "") else ()
 
 
-def unsupported(hosts: Hosts, found: Found) -> str:
+def unsupported(hosts: ConfiguredHosts, found: LeadingDevices) -> str:
     """Why hosts that bridge several tunnels with STP are not understood; empty where there are none."""
     bridges = _bridges(hosts, found)
     if len(bridges) < 2:
@@ -36,7 +35,7 @@ def unsupported(hosts: Hosts, found: Found) -> str:
     )
 
 
-def _bridges(hosts: Hosts, found: Found) -> dict[str, Device]:
+def _bridges(hosts: ConfiguredHosts, found: LeadingDevices) -> dict[str, Device]:
     """By host, its bridge with STP over tunnels to several others; two or more forward between them."""
     made: dict[str, Device] = {}
     forwarding = set()
@@ -56,7 +55,7 @@ def _bridges(hosts: Hosts, found: Found) -> dict[str, Device]:
     return made if len(forwarding) > 1 else {name: made[name] for name in forwarding}
 
 
-def _pair(hosts: Hosts, found: Found, bridges: Mapping[str, Device]) -> tuple[str, ...]:
+def _pair(hosts: ConfiguredHosts, found: LeadingDevices, bridges: Mapping[str, Device]) -> tuple[str, ...]:
     """Two hosts that are joined, that every tunnel ends at, and that other bridges with STP lead to both."""
     joined = {frozenset(ends) for ends in found}
     fitting = []
@@ -71,13 +70,13 @@ def _pair(hosts: Hosts, found: Found, bridges: Mapping[str, Device]) -> tuple[st
     return tuple(sorted(ranked[0][1], key=lambda name: (not _is_root(bridges.get(name)), _priority(bridges.get(name)))))
 
 
-def _rank(hosts: Hosts, bridges: Mapping[str, Device], pair: Sequence[str]) -> tuple[int, int]:
+def _rank(hosts: ConfiguredHosts, bridges: Mapping[str, Device], pair: Sequence[str]) -> tuple[int, int]:
     """The least of those two whose bridges have most tunnels as ports, then of those with the least priorities."""
     ports = sum(device.master is not None for name in pair for device in hosts[name].tunnels())
     return -ports, sum(_priority(bridges.get(name)) for name in pair)
 
 
-def _reasons(found: Found, pair: tuple[str, ...], bridges: Mapping[str, Device]) -> Iterator[str]:
+def _reasons(found: LeadingDevices, pair: tuple[str, ...], bridges: Mapping[str, Device]) -> Iterator[str]:
     """Why STP does not use the first hub: then packets take other paths than tests expect."""
     roots = [name for name, device in bridges.items() if _is_root(device)]
     if not set(roots) & set(pair):

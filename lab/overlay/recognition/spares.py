@@ -11,16 +11,15 @@ Where VRRP runs on both and both have the address, both are masters: a finding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
 
 from lab.model import Finding, NodePlan, Topology
 from lab.overlay.recognition import tunnel_ends
 from lab.overlay.recognition.layouts import LAYER2, owner
-from lab.overlay.recognition.readback import ConfiguredNode
+from lab.overlay.recognition.readback import ConfiguredHosts, ConfiguredNode
 
-Hosts = Mapping[str, ConfiguredNode]
 PAIR = 2
 UNDECIDED = "which of them is the hub does not follow from their state"
 NO_MASTER = "VRRP runs on both and has made neither of them the master (to see why: journalctl -u keepalived)"
@@ -42,18 +41,18 @@ class Spare:
     """Whether VRRP runs on both, and both have that address."""
 
 
-def found(hosts: Hosts) -> Spare | None:
+def found(hosts: ConfiguredHosts) -> Spare | None:
     """The hub and its standby, where there is one."""
     return next(_alike(hosts), None) or next(_by_start(hosts), None) or next(_by_vrrp(hosts), None)
 
 
-def without(hosts: Hosts, spare: Spare) -> dict[str, ConfiguredNode]:
+def without(hosts: ConfiguredHosts, spare: Spare) -> dict[str, ConfiguredNode]:
     """The other hosts, the hub first."""
     others = {name: seen for name, seen in hosts.items() if name not in (spare.hub, spare.standby)}
     return {spare.hub: hosts[spare.hub], **others}
 
 
-def with_standby(topology: Topology, spare: Spare, hosts: Hosts) -> Topology:
+def with_standby(topology: Topology, spare: Spare, hosts: ConfiguredHosts) -> Topology:
     """The star of the hub, with the plan of its standby."""
     to = topology.spokes[0].address("underlay")
     nic = hosts[spare.standby].device_to(to) or NodePlan.nic
@@ -62,7 +61,7 @@ def with_standby(topology: Topology, spare: Spare, hosts: Hosts) -> Topology:
     return replace(topology, name="standby", standby=plan)
 
 
-def _alike(hosts: Hosts) -> Iterator[Spare]:
+def _alike(hosts: ConfiguredHosts) -> Iterator[Spare]:
     """Two hosts whose tunnels have the same starts and ends; the one that has the address of the starts is the hub."""
     for hub, standby in _pairs(hosts, list(hosts)):
         starts = {local for _, local, _, _ in _tunnels(hosts[hub], hosts) & _tunnels(hosts[standby], hosts)}
@@ -78,7 +77,7 @@ def _alike(hosts: Hosts) -> Iterator[Spare]:
                 yield Spare(hub, standby, "", why, start, both_masters=bool(have) and not vrrp)
 
 
-def _by_start(hosts: Hosts) -> Iterator[Spare]:
+def _by_start(hosts: ConfiguredHosts) -> Iterator[Spare]:
     """A host whose tunnels start at the address of another one without such tunnels, which the spokes' lead to."""
     for hub, standby in _pairs(hosts, list(hosts)):
         foreign = {
@@ -91,7 +90,7 @@ def _by_start(hosts: Hosts) -> Iterator[Spare]:
                 yield Spare(hub, standby, f"its tunnels start at {start}, an address of {hub}", start=start)
 
 
-def _by_vrrp(hosts: Hosts) -> Iterator[Spare]:
+def _by_vrrp(hosts: ConfiguredHosts) -> Iterator[Spare]:
     """A host without a tunnel that has VRRP in common with the only other one that has it."""
     speaking = [name for name, seen in hosts.items() if seen.vrrp]
     for hub, standby in _pairs(hosts, speaking) if len(speaking) == PAIR else ():
@@ -100,13 +99,13 @@ def _by_vrrp(hosts: Hosts) -> Iterator[Spare]:
             yield Spare(hub, standby, "VRRP on both, and no tunnel")
 
 
-def _pairs(hosts: Hosts, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _pairs(hosts: ConfiguredHosts, names: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Every two hosts of which no tunnel leads to the second."""
     led_to = {owner(device.remote or "", hosts) for seen in hosts.values() for device in seen.tunnels()}
     return ((one, other) for one, other in permutations(names, 2) if other not in led_to)
 
 
-def _tunnels(seen: ConfiguredNode, hosts: Hosts) -> set[tuple[str, str, str, tuple[int | None, int | None]]]:
+def _tunnels(seen: ConfiguredNode, hosts: ConfiguredHosts) -> set[tuple[str, str, str, tuple[int | None, int | None]]]:
     """The kind, both ends and the numbers of each tunnel with a start that leads to another of the hosts."""
     return {
         (device.kind, device.local, device.remote, (device.vni, device.tunnel.output_key))
@@ -115,7 +114,7 @@ def _tunnels(seen: ConfiguredNode, hosts: Hosts) -> set[tuple[str, str, str, tup
     }
 
 
-def two_masters(spare: Spare, hosts: Hosts, *, at: str = "", why: str = "", fix: str = "") -> Finding:
+def two_masters(spare: Spare, hosts: ConfiguredHosts, *, at: str = "", why: str = "", fix: str = "") -> Finding:
     """
     The finding of a hub and a standby that are both VRRP masters; `at` receives no advertisements of the other one.
 

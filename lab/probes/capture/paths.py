@@ -19,7 +19,7 @@ from lab.probes.capture.sightings import UDP, Sighting
 from lab.probes.datagrams import Datagram, Sent
 from lab.probes.deadlines import FlowKind
 from lab.probes.payloads import tag_of
-from lab.topology.graph import Path as Route
+from lab.topology.graph import HopPath
 
 NETWORKS: tuple[Network, ...] = ("overlay", "underlay")
 Stage = Literal["sending", "encapsulation", "cloud", "decapsulation", "forwarding", "delivery"]
@@ -67,7 +67,7 @@ def ways(topology: Topology, sender: str, receiver: str, network: Network = "ove
     return [_places(topology, sender, receiver, network, path) for path in found or ((),)]
 
 
-def _places(topology: Topology, sender: str, receiver: str, network: Network, path: Route) -> list[ObservationPoint]:
+def _places(topology: Topology, sender: str, receiver: str, network: Network, path: HopPath) -> list[ObservationPoint]:
     start, end = topology.node(sender), topology.node(receiver)
     socket = ObservationPoint(end.name, "", False, "delivery")
     if network == "underlay":

@@ -30,7 +30,7 @@ from lab.probes.performance.drops import Drop
 
 LoadKind = Literal["multicast", "broadcast", "unicast", "underlay"]
 """`underlay`: unicast on the underlay, for comparison."""
-Work = Literal["send", "receive", "hold"]
+LoadWork = Literal["send", "receive", "hold"]
 KINDS: tuple[LoadKind, ...] = get_args(LoadKind)
 SIZE = 64  # octets of UDP payload
 LEAST, LARGEST = 16, 8192
@@ -121,7 +121,7 @@ class Load:
     ) -> None:
         self._nodes, self._topology, self._sender, self._receivers = nodes, topology, sender, list(receivers)
         self._size, self._buffer = size, buffer
-        self._work: Work = "receive" if reading else "hold"
+        self._work: LoadWork = "receive" if reading else "hold"
         # where sender and receivers share a machine, they would take turns on its processors by chance
         self._apart = all(nodes[name].machine is nodes[sender].machine for name in receivers)
         self._opened = contextlib.ExitStack()
@@ -186,7 +186,7 @@ def feed(node: Node, address: str, to: tuple[str, int], *, rate: float, seconds:
         yield
 
 
-def _worker(opening: contextlib.ExitStack, opened: Socket, work: Work, apart: bool = False) -> int:
+def _worker(opening: contextlib.ExitStack, opened: Socket, work: LoadWork, apart: bool = False) -> int:
     opening.enter_context(opened)
     (worker,) = opened.node.machine.batch([opened.call(Agent.worker_start, work, apart)])
     opening.callback(opened.node.machine.batch, [call(Agent.worker_end, [worker])])

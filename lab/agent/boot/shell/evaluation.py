@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lab.agent.boot import devices
-from lab.agent.boot.base import Obstacle, ShellCommand
+from lab.agent.boot.base import BootObstacle, ShellCommand
 from lab.agent.boot.shell import effects, expansion, grammar, loops, tree
-from lab.agent.boot.shell.state import UNKNOWN, YES, Exit, Field, Leave, Return, State, Status
+from lab.agent.boot.shell.state import UNKNOWN, YES, Exit, Field, Leave, Return, ShellState, Status
 from lab.agent.boot.shell.tree import (
     AndOr,
     CaseClause,
@@ -38,7 +38,7 @@ class Shell:
 
     def __init__(
         self,
-        state: State,
+        state: ShellState,
         path: str,
         args: Sequence[str | None] | None,
         call: Callable[[Shell, Sequence[Field], Sequence[Redirection], bool], Status],
@@ -50,7 +50,7 @@ class Shell:
         self.aliases: set[str] = set()
         self.options: set[str] = set()
         self.doubt = ""
-        self.obstacle: Obstacle = None
+        self.obstacle: BootObstacle = None
         self.unless: tuple[str, ...] = ()
         self.left: dict[type[Leave], str] = {}
         """Why what follows may not run, up to the end of the shell, the function or the loop."""

@@ -13,11 +13,11 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from lab.agent.boot import base
-from lab.agent.boot.base import Obstacle, ShellCommand
+from lab.agent.boot.base import BootObstacle, ShellCommand
 from lab.agent.boot.shell import effects
 from lab.agent.boot.shell.builtins import OWN
 from lab.agent.boot.shell.evaluation import Shell
-from lab.agent.boot.shell.state import DONE, NO, UNKNOWN, YES, Exit, Field, State, Status
+from lab.agent.boot.shell.state import DONE, NO, UNKNOWN, YES, Exit, Field, ShellState, Status
 from lab.agent.boot.shell.tree import Redirection
 
 OWN_SCRIPTS = ("/usr/local/", "/opt/", "/root/", "/etc/", "/home/", "/srv/")
@@ -64,14 +64,14 @@ DEVICE = re.compile(
 )
 
 
-def shell(state: State, path: str, args: Sequence[str | None] | None) -> Shell:
+def shell(state: ShellState, path: str, args: Sequence[str | None] | None) -> Shell:
     """A shell at boot; `args` None: they are not known."""
     return Shell(state, path, args, call)
 
 
 def of_lines(path: str, texts: Sequence[str], *, stops: bool = False) -> list[ShellCommand]:
     """The commands of lines that a shell each runs; `stops`: none runs after one that fails."""
-    state, doubt = State(), ""
+    state, doubt = ShellState(), ""
     for text in texts:
         one = shell(state, path, [])
         one.doubt = doubt
@@ -87,7 +87,7 @@ def of_script(
     path: str, args: Sequence[str | None] | None, environment: Mapping[str, str | None] | None = None
 ) -> list[ShellCommand]:
     """The commands of a script that a boot starts."""
-    state = State()
+    state = ShellState()
     begun = shell(state, path, args)
     begun.variables.update(environment or {})
     with contextlib.suppress(OSError), open(path, errors="replace") as file:
@@ -330,7 +330,7 @@ def evaluated(shell: Shell, text: str, *, by_shell: bool = False, options: set[s
     return UNKNOWN if shell.left else status
 
 
-def _unusable(path: str, text: str, by_shell: bool, by_systemd: bool) -> Obstacle:
+def _unusable(path: str, text: str, by_shell: bool, by_systemd: bool) -> BootObstacle:
     if by_shell:
         return base.carriage_returns(path, text)
     return base.runnable(path, text) if by_systemd else base.executed(path, text)

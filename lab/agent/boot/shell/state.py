@@ -50,7 +50,7 @@ class Continue(Leave):
     """`continue`."""
 
 
-class State:
+class ShellState:
     """What the shells of one boot share: the commands so far, and the devices that they have made."""
 
     def __init__(self) -> None:

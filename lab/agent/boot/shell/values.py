@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 
 from lab.agent.boot.shell import effects
 
-Value = tuple[str, str, str]
+DeviceSetting = tuple[str, str, str]
 OPTIONS = {
     **{name: name for name in ("mtu", "remote", "local", "ttl", "key", "stp_state", "mcast_snooping")},
     "id": "vni",
@@ -34,14 +34,14 @@ ROUTE = re.compile(
 )
 
 
-def of(command: str) -> list[Value]:
+def of(command: str) -> list[DeviceSetting]:
     """The settings that a command gives; none that are not known."""
     if effects.program(command) in effects.SILENT:
         return []
     return [one for one in _given(command) if not effects.OPAQUE.search(" ".join(one))]
 
 
-def _given(command: str) -> Iterator[Value]:
+def _given(command: str) -> Iterator[DeviceSetting]:
     words = command.split()
     if made := effects.made(command):
         kind = next((words[at + 1] for at, word in enumerate(words[:-1]) if word in ("type", "mode")), "")
@@ -70,7 +70,7 @@ def _given(command: str) -> Iterator[Value]:
             yield device, "metric", metric
 
 
-def _options(device: str, words: Sequence[str]) -> Iterator[Value]:
+def _options(device: str, words: Sequence[str]) -> Iterator[DeviceSetting]:
     for at, word in enumerate(words[:-1]):
         if name := OPTIONS.get(word):
             yield device, name, ttl(words[at + 1]) if name == "ttl" else words[at + 1]

@@ -9,13 +9,14 @@ from lab.firewall.matches import PacketPattern
 from lab.firewall.verdicts import Firewall, Verdict
 from lab.model import Finding
 from lab.overlay.recognition import spares
-from lab.overlay.recognition.spares import Hosts, Spare
+from lab.overlay.recognition.readback import ConfiguredHosts
+from lab.overlay.recognition.spares import Spare
 
 VRRP = 112
 """Its IP protocol (RFC 5798)."""
 
 
-def explained(spare: Spare, hosts: Hosts, firewalls: Mapping[str, Firewall]) -> Finding:
+def explained(spare: Spare, hosts: ConfiguredHosts, firewalls: Mapping[str, Firewall]) -> Finding:
     """The finding of two masters, with the firewall that drops advertisements, or that it is the cloud's rules."""
     peers = {spare.standby: spare.hub, spare.hub: spare.standby}
     verdicts = {at: _verdict(spare, hosts, at, peer, firewalls[at]) for at, peer in peers.items() if at in firewalls}
@@ -32,7 +33,7 @@ def explained(spare: Spare, hosts: Hosts, firewalls: Mapping[str, Firewall]) -> 
     return spares.two_masters(spare, hosts)
 
 
-def _verdict(spare: Spare, hosts: Hosts, at: str, peer: str, firewall: Firewall) -> Verdict:
+def _verdict(spare: Spare, hosts: ConfiguredHosts, at: str, peer: str, firewall: Firewall) -> Verdict:
     """What becomes of an advertisement of the other host."""
     packet = PacketPattern(VRRP, spares.nic(spare, hosts[at]), source=spares.source(spare, hosts[peer]), kind=None)
     return firewall.of(packet, "input")
