@@ -45,7 +45,7 @@ class OwnSources(policy.CloudRule):
 
     second: int = 0
 
-    def steps(self) -> list[policy.Step]:
+    def steps(self) -> list[policy.BpfStep]:
         load = (self.load, 0, 0, self.offset)
         return [load, (self.test, 2, 0, self.value), (self.test, 1, 0, self.second), policy.DROP]
 

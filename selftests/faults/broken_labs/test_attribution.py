@@ -99,6 +99,6 @@ def test_no_loss_is_silent_or_another_findings_evidence(machine, monkeypatch, st
         monkeypatch.setattr(explain, "known", lambda after="": () if after else known)
 
 
-def found(rule: explain.Rule, seen: Scene) -> set[str]:
+def found(rule: explain.RuleFunction, seen: Scene) -> set[str]:
     """The codes of what a rule finds."""
     return {one.code for one in explain.run(rule, seen)}
