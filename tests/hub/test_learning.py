@@ -6,6 +6,7 @@ The hub learns MAC addresses: unicast to one spoke does not reach the others.
 
 import pytest
 
+from fixtures.areas.snooping import hub_port
 from fixtures.areas.underlay import configured
 from lab.stack.changes import bridge_port
 
@@ -67,7 +68,7 @@ def test_hub_has_each_spoke_at_its_port(overlay, listen):
     heard.exactly_once(at=["hub"])
     for spoke in overlay.spokes:
         mac = seen[spoke.name].device(spoke.plan.device).mac
-        assert learned.get(mac) == overlay.topology.port("hub", spoke.name)
+        assert learned.get(mac) == hub_port(overlay, spoke)
 
 
 @pytest.mark.usefixtures("without_stp", "one_way")

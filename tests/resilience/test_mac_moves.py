@@ -6,6 +6,8 @@ A MAC address moves to another port: after one frame with it as source, the hub 
 
 import pytest
 
+from fixtures.areas.snooping import hub_port
+
 pytestmark = pytest.mark.requirement("FAULT-05")
 
 EXPERIMENTAL = bytes.fromhex("88b5")  # IEEE Std 802, local experimental
@@ -51,7 +53,7 @@ def test_every_spoke_is_at_its_port(overlay, spoke):
     """After a spoke has sent, the hub's bridge has the spoke's MAC address at the spoke's port."""
     spoke.ping(overlay.hub.address())
 
-    assert port_of(overlay, mac_of(spoke)) == overlay.topology.port("hub", spoke.name)
+    assert port_of(overlay, mac_of(spoke)) == hub_port(overlay, spoke)
 
 
 @pytest.mark.disruptive

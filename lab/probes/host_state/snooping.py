@@ -20,9 +20,16 @@ TOS, TTL = 0xC0, 1
 
 
 def port_of(topology: Topology, host: str, hub: str = "") -> str:
-    """The port of a hub's bridge (default: the first hub's) behind which a host is; the bridge for the hub itself."""
+    """
+    The port of a hub's bridge (default: the first hub's) behind which a host is; the bridge for the hub itself.
+
+    A bond that uses its tunnel to the other hub is behind the port to that hub.
+    """
     at = hub or topology.hub.name
-    return topology.node(at).device if host == at else topology.port(at, host)
+    used = (
+        [topology.node(at).device] if host == at else [path[0].start.device for path in topology.used_paths(at, host)]
+    )
+    return used[0] if used else topology.port(at, host)
 
 
 def prunes(parameters: Mapping[str, Any]) -> bool:

@@ -127,6 +127,18 @@ def test_two_hubs_are_recognised_and_conform(
     assert guests.differences(before, SECONDS) == []
 
 
+def test_a_spoke_that_uses_the_other_hub_conforms(guests: GuestsRig, tmp_path: Path) -> None:
+    """After a hub has failed and recovered, a bond may stay with the other hub: every MUST still holds."""
+    type_in(guests, BOND)
+    guests.hosts["spoke1"].console("run", "ip link set bond1 type bond active_slave gretap2")
+    guests.hosts["spoke1"].console("run", DELIVERS.format(hosts="172.16.254.1 172.16.254.3"))
+
+    done, result = run(guests, tmp_path, HOSTS, "-v")
+
+    assert set(by_outcome(result, "MUST")) in HELD, done.stdout[-6000:] + done.stderr
+    assert result["findings"] == []
+
+
 @pytest.mark.parametrize("design", TYPED)
 def test_two_hubs_for_the_length_of_a_run(guests: GuestsRig, tmp_path: Path, design: str) -> None:
     """On machines as their cloud hands them out --provision makes the design, which conforms, and takes it away."""
