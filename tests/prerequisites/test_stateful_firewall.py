@@ -28,6 +28,8 @@ def test_a_host_that_never_sent_receives_broadcast(build_lab):
         sent = sender.udp.send(to=lab.everyone)
 
     heard.exactly_once(at=lab.others(sender))
+    if lab.topology.restless or lab.topology.doubled:
+        return  # bonds and PRP devices send by themselves, at any time
     arrival = {seen.node: seen.time for seen in lab.frames([sent.payload]) if not seen.outgoing}
     # of tunnel packets only: the kernel itself sends MLD reports on a NIC with IPv6, which open no way for others
     tunnelled = [seen for seen in lab.frames() if seen.carrier and seen.outgoing]
