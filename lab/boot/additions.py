@@ -47,7 +47,7 @@ QUOTE, CLOSED = "'", "'\\''"
 
 
 @dataclass(frozen=True)
-class ConfiguredHost:
+class BootedHost:
     """A host's place in an overlay, the tool that manages its NIC, and the files that a boot uses, with their words."""
 
     topology: Topology
@@ -64,7 +64,7 @@ def format_of(tool: str) -> str:
     return WRITES[tool if tool in WRITES else SHELL][0]
 
 
-def command(host: ConfiguredHost, lacking: Collection[str]) -> str:
+def command(host: BootedHost, lacking: Collection[str]) -> str:
     """
     What adds `lacking` to the host's files: devices, the group of the multicast route, addresses; "" where unknown.
 
@@ -88,7 +88,7 @@ def _end(topology: Topology, peer: str) -> str:
     return topology.node(peer).endpoint
 
 
-def _new(host: ConfiguredHost, devices: Sequence[str]) -> str:
+def _new(host: BootedHost, devices: Sequence[str]) -> str:
     """Writes the files of devices that no file has, by the tool of the others, or else by that of the NIC."""
     all_devices = host.topology.devices(host.node.name)
     tools = {file["tool"] for device in all_devices for file in host.naming(device)}
@@ -103,7 +103,7 @@ def _new(host: ConfiguredHost, devices: Sequence[str]) -> str:
     return _again(host, [device for device in all_devices if device not in devices])
 
 
-def _again(host: ConfiguredHost, devices: Sequence[str]) -> str:
+def _again(host: BootedHost, devices: Sequence[str]) -> str:
     """Writes files again that `overcast plan` has written; "" where another file has one of the devices."""
     files = [file for device in devices for file in host.naming(device)]
     tools = {file["tool"] for file in files}
@@ -116,7 +116,7 @@ def _again(host: ConfiguredHost, devices: Sequence[str]) -> str:
     return _written(tool, host, devices if tool in BY_DEVICE else None)
 
 
-def _supports(host: ConfiguredHost, tool: str) -> bool:
+def _supports(host: BootedHost, tool: str) -> bool:
     """Whether the files of `overcast plan` for a tool make this overlay."""
     if tool not in WRITES:
         return False
@@ -131,7 +131,7 @@ def _supports(host: ConfiguredHost, tool: str) -> bool:
         return False
 
 
-def _written(tool: str, host: ConfiguredHost, devices: Collection[str] | None) -> str:
+def _written(tool: str, host: BootedHost, devices: Collection[str] | None) -> str:
     """Puts a tool's files in place; of `devices` only, where it has files for each device."""
     files = WRITES[tool][1](host.topology, host.node)
     if devices is not None:
@@ -153,7 +153,7 @@ def _installed(path: str, text: str) -> str:
     return f"printf '%s\\n' {lines} | sudo install -D -m {mode} /dev/stdin {path}"
 
 
-def _routed(host: ConfiguredHost, device: str) -> str:
+def _routed(host: BootedHost, device: str) -> str:
     """Adds the multicast route to the file that has a device; "" where that is no file of a tool with such an edit."""
     files = [file for file in host.naming(device) if file["tool"] in ROUTES]
     return next(filter(None, (ROUTES[file["tool"]](host, device, file["path"]) for file in files)), "")
@@ -164,7 +164,7 @@ def _of_netplan(device: str) -> str:
     return f"{networkd.FOLDER}/10-netplan-{device}.network"
 
 
-def _networkd_route(host: ConfiguredHost, device: str, path: str) -> str:
+def _networkd_route(host: BootedHost, device: str, path: str) -> str:
     """A drop-in of a .network file."""
     settings = [f"{name}={value}" for name, value in networkd.WITHOUT_CARRIER.items()]
     lines = ["[Network]", *settings, "[Route]", f"Destination={host.topology.multicast_route}", "Scope=link"]
@@ -172,18 +172,18 @@ def _networkd_route(host: ConfiguredHost, device: str, path: str) -> str:
     return f"sudo mkdir -p {path}.d && {text} && sudo networkctl reload" if path.endswith(".network") else ""
 
 
-def _network_manager_route(host: ConfiguredHost, device: str, path: str) -> str:
+def _network_manager_route(host: BootedHost, device: str, path: str) -> str:
     connection = f'"$(nmcli -g GENERAL.CONNECTION device show {device})"'
     changed = f"sudo nmcli connection modify {connection} +ipv4.routes {host.topology.multicast_route}"
     return f"{changed} && sudo nmcli device reapply {device}"
 
 
-def _ifupdown_route(host: ConfiguredHost, device: str, path: str) -> str:
+def _ifupdown_route(host: BootedHost, device: str, path: str) -> str:
     line = f"    up {commands.route(host.topology, host.node)}"
     return f"sudo sed -i '/^iface {device} inet /a\\{line}' {path}"
 
 
-ROUTES: Mapping[str, Callable[[ConfiguredHost, str, str], str]] = {
+ROUTES: Mapping[str, Callable[[BootedHost, str, str], str]] = {
     "systemd-networkd": _networkd_route,
     "netplan": lambda host, device, path: _networkd_route(host, device, _of_netplan(device)),
     "NetworkManager": _network_manager_route,

@@ -78,7 +78,7 @@ def findings(
     `seen`, the host as it is now, also the settings in files that differ.
     """
     used = [file for file in named if not file["obstacle"]]
-    own = additions.ConfiguredHost(topology, node, manager, used)
+    own = additions.BootedHost(topology, node, manager, used)
     doubtful = {word for file in undetermined(topology, node, named) for word in file["words"]}
     if doubtful & parts(topology, node).keys():
         return
@@ -198,7 +198,7 @@ def _keeping(topology: Topology, node: NodePlan, named: NamedFiles, manager: str
     if finding.code not in MADE or unread(named) or undetermined(topology, node, named):
         return ""
     used = [file for file in named if not file["obstacle"]]
-    own = additions.ConfiguredHost(topology, node, manager, used)
+    own = additions.BootedHost(topology, node, manager, used)
     lacking = [word for word in (*parts(topology, node), str(node.overlay.ip)) if not naming(used, word)]
     unused = [file for file in named if file["obstacle"] and {*lacking} & {*file["words"]}]
     if unused and unused[0]["fix"]:

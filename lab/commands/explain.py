@@ -36,8 +36,8 @@ def lines(packed: Bundle, width: int) -> Iterator[str]:
     found = packed.found
     every = [(reported, found.get(reported.key)) for reported in packed.reported]
     of_run = [{**(again or one).data(), "requirements": one.requirements, "tests": one.tests} for one, again in every]
-    for finding in merged(of_run):
-        yield from cause_lines(finding, width, _caused(finding))
+    for cause in merged(of_run):
+        yield from cause_lines(cause, width, _caused(cause))
     for reported, again in every:
         if again is None:
             yield f"{_at(reported)}: as it was reported; it does not follow from the scenes in this file alone"
@@ -45,8 +45,8 @@ def lines(packed: Bundle, width: int) -> Iterator[str]:
             yield f"{_at(reported)}: another fix was reported: {reported.remedy or 'none'}"
     known = {reported.key for reported in packed.reported}
     others = [finding for key, finding in found.items() if key not in known]
-    for cause in others[:MOST_OTHERS]:
-        yield f"also found, without a failed test: {_at(cause)}"
+    for finding in others[:MOST_OTHERS]:
+        yield f"also found, without a failed test: {_at(finding)}"
     if len(others) > MOST_OTHERS:
         yield f"also found, without a failed test: {len(others) - MOST_OTHERS} more"
     yield from _problems(packed) if packed.of_hosts else [_verdict(packed)]

@@ -140,7 +140,7 @@ def test_what_writes_files_for_good_is_clean(tmp_path: Path, tool: str, having: 
     devices, group = plan.devices("hub"), str(plan.multicast_route)
     (path, *_) = additions.WRITES[tool][1](plan, plan.hub)
     used = [{"path": path.replace(".netdev", ".network"), "tool": tool, "words": devices}] if having else []
-    host = additions.ConfiguredHost(plan, plan.hub, tool, used)
+    host = additions.BootedHost(plan, plan.hub, tool, used)
     command = additions.command(host, [group] if having else [*devices, group])
     (script := tmp_path / "script").write_text(f"#!/bin/sh\n{command}\n")
     literal = "--exclude=SC2016"  # nothing is to be expanded in a file's lines

@@ -68,7 +68,7 @@ def test_hub_has_each_spoke_at_its_port(overlay, listen):
     heard.exactly_once(at=["hub"])
     for spoke in overlay.spokes:
         mac = seen[spoke.name].device(spoke.plan.device).mac
-        assert learned.get(mac) == hub_port(overlay, spoke)
+        assert learned.get(mac) == hub_port(overlay, spoke.name)
 
 
 @pytest.mark.usefixtures("without_stp", "one_way")

@@ -53,7 +53,7 @@ def test_every_spoke_is_at_its_port(overlay, spoke):
     """After a spoke has sent, the hub's bridge has the spoke's MAC address at the spoke's port."""
     spoke.ping(overlay.hub.address())
 
-    assert port_of(overlay, mac_of(spoke)) == hub_port(overlay, spoke)
+    assert port_of(overlay, mac_of(spoke)) == hub_port(overlay, spoke.name)
 
 
 @pytest.mark.disruptive

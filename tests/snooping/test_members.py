@@ -36,9 +36,8 @@ def test_every_member_is_listed_at_its_port(overlay, receiver, parameters, fresh
         await_listed(overlay, fresh_group, [receiver.name])
         found = listed(overlay, fresh_group)
 
-    assert found == {
-        host.name for host in overlay.hosts.values() if hub_port(overlay, host) == hub_port(overlay, receiver)
-    }
+    port = hub_port(overlay, receiver.name)
+    assert found == {name for name in overlay.hosts if hub_port(overlay, name) == port}
 
 
 def test_every_listed_member_receives_from_every_sender(querier_lab, fresh_group):

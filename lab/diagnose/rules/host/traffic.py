@@ -46,7 +46,7 @@ def queues(scene: Scene) -> Iterator[Finding]:
             set_to = {name: qdisc.settings[name] for name in UNITS if qdisc.settings.get(name)}
             settings = [f"{name} {value:g}{UNITS[name]}" for name, value in set_to.items()]
             root = "root" if several or qdisc.parent == "root" else f"parent {qdisc.parent} handle {qdisc.handle}"
-            late = not qdisc.drops and {*set_to} <= {"delay", "jitter", "limit"}
+            late = not qdisc.drops and "delay" in set_to and {*set_to} <= {"delay", "jitter", "limit"}
             dropped = f"dropped {qdisc.drops}{': packets are late, not lost' if late else ''}"
             found = f"tc qdisc: {qdisc.kind} {qdisc.handle} {qdisc.parent} {', '.join(settings)}; {dropped}"
             code = "traffic-changed" if "corrupt" in set_to else "traffic-impaired"
